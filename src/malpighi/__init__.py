@@ -1,0 +1,1 @@
+"""Segmentation of human tissue, from organ to cell."""

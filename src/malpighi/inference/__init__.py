@@ -1,0 +1,1 @@
+"""Streamed prediction in constant memory: windows, canvas, read-ahead, store."""

@@ -1,0 +1,1 @@
+"""Scores by exact definition, streamed. Never imports torch."""

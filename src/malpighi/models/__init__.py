@@ -1,0 +1,1 @@
+"""Networks and losses. A recipe's [model] becomes a network whose `forward` returns `Outputs`."""

@@ -1,0 +1,23 @@
+"""Outputs: what every network's `forward` returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """A network's answer for a batch.
+
+    Attributes:
+        logits: (batch, class, *spatial), at the input's resolution; one independent logit a class.
+        deep: deep-supervision logits, coarser, each (batch, class, *smaller); empty where the network has none.
+        image_logits: (batch, image class) of an image-level head; None where there is none.
+        features: (batch, channel, *coarse) last encoder features, for class activation maps; None where not asked for.
+    """
+
+    logits: Tensor
+    deep: tuple[Tensor, ...] = ()
+    image_logits: Tensor | None = None
+    features: Tensor | None = None

@@ -1,0 +1,1 @@
+"""From a mask to objects: components joined across chunks, outlines, measurements."""

@@ -1,0 +1,1 @@
+"""Recipes: TOML to one frozen dataclass a step, and back."""

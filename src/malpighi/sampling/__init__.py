@@ -1,0 +1,1 @@
+"""From cases to training batches: layouts, folds, boxes, targets, intensity, augmentation, dataset."""

@@ -1,0 +1,1 @@
+"""Whole commands, task by task: what `train`, `segment`, `evaluate` and `demo` run."""
