@@ -1,0 +1,55 @@
+"""`malpighi`: the table of commands. Each command is one short file; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import typer
+
+from malpighi.cli.terminal import guarded
+
+app = typer.Typer(
+    name="malpighi",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, run, score and review segmentation of human tissue, from organ to cell.\n\n"
+    "Start with [bold]malpighi demo[/bold]; then [bold]malpighi inspect[/bold] your own folder.",
+    epilog="Exit codes: 0 done, 2 wrong usage or recipe, 3 bad input data, 4 output cannot be written, "
+    "5 done but parts of the input were unreadable, 130 interrupted.",
+)
+
+
+def _register() -> None:
+    """Every command, in the order that help lists them."""
+    from malpighi.cli import convert, demo, doctor, evaluate, inspect, recipes, segment, train
+
+    for name, function in [
+        ("demo", demo.demo),
+        ("inspect", inspect.inspect),
+        ("train", train.train),
+        ("segment", segment.segment),
+        ("evaluate", evaluate.evaluate),
+        ("convert", convert.convert),
+        ("recipes", recipes.recipes),
+        ("doctor", doctor.doctor),
+    ]:
+        app.command(name)(guarded(function))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"malpighi {version('malpighi')}")  # noqa: T201 (the answer itself)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """Options that hold for every command."""
+
+
+def run() -> None:
+    """Entry point of the `malpighi` script."""
+    _register()
+    app()

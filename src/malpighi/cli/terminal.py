@@ -1,0 +1,109 @@
+"""What every command shares: talk goes to standard error, one JSON object to standard output, errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from malpighi.errors import MalpighiError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object as the last line of standard output.")
+SPACING_OPTION = typer.Option(None, "--spacing", help="Level-0 pixel size in µm, for images whose file does not say.")
+
+
+@functools.cache
+def console() -> Console:
+    """The terminal: standard error, so that standard output stays machine-readable."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """One line for the user. Rich markup is understood; file names go through `rich.markup.escape`."""
+    console().print(message)
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The last line of standard output: `result` as one JSON object, NaN as null."""
+    sys.stdout.write(json.dumps(_plain(result), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value != value:
+        return None
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left. Yields `advance(n=1, total=None, text=None)`.
+
+    Example:
+        with progress("reading", total=len(cases)) as advance:
+            for case in cases: ...; advance()
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=False) as bars:
+        bar = bars.add_task(description, total=total)
+
+        def advance(n: float = 1, total: float | None = None, text: str | None = None) -> None:
+            bars.update(bar, advance=n, total=total, description=text)
+
+        yield advance
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Expected errors end in one clear line and their exit code; anything else is a bug and shows its traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        warnings.showwarning = _show_warning
+        try:
+            return function(*args, **kwargs)
+        except MalpighiError as error:
+            fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on from what is finished", 130)
+        except OSError as error:
+            if error.errno in (28, 122):  # ENOSPC, EDQUOT
+                fail(f"{error.filename or 'output'}: the disk is full; free space and run the same command again", 4)
+            raise
+
+    return wrapper
+
+
+def fail(message: str, code: int) -> None:
+    """Print `message` as an error and leave with exit code `code`."""
+    from rich.markup import escape
+
+    console().print(f"[bold red]error:[/bold red] {escape(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        from rich.markup import escape
+
+        console().print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
