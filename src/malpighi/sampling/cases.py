@@ -1,10 +1,14 @@
-"""Case: one image with what is known of it. A data set is a list of cases, whatever folder layout it came from."""
+"""Case: one image with what is known of it. A data set is a table of cases, whatever folder layout it came from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
+
+from malpighi.errors import DataError
 
 UNKNOWN = "unknown"
 
@@ -34,7 +38,7 @@ class Case:
     Attributes:
         id: unique in the data set.
         labels: one or more label files; each speaks only of its own classes. Empty: not annotated.
-        group: cases of one group (donor) never lie on both sides of a split.
+        group: cases of one group (donor) never lie on both sides of a split; empty: the case is its own group.
         attributes: "organ", "stain", "donor", … → value, for tables and stratified folds.
         spacing: level-0 µm per pixel given by the manifest or `--spacing`; None: what the file says.
         split: "train", "validation", "test" where the manifest fixes it; empty: folds decide.
@@ -47,3 +51,115 @@ class Case:
     attributes: Mapping[str, str] = field(default_factory=dict)
     spacing: float | None = None
     split: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes that the labels are said to speak of, each once; empty where only the files themselves know."""
+        return tuple(dict.fromkeys(name for labels in self.labels for name in labels.classes))
+
+    def value(self, key: str) -> str:
+        """What the case is counted under: an attribute, or "id", "group", "split", "class"; `UNKNOWN` where not given."""
+        own = {"id": self.id, "group": self.group or self.id, "split": self.split, "class": "+".join(self.classes)}
+        return self.attributes.get(key) or own.get(key) or UNKNOWN
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """A data set before any pixel of it is opened.
+
+    Attributes:
+        root: folder or file it was found in.
+        classes: the data set's classes; their order is that of network outputs and of `open_case`'s layers.
+        layout: name of the folder layout that was recognised.
+        notes: what a reader should know: what was assumed, what was left out.
+    """
+
+    root: Path
+    cases: tuple[Case, ...]
+    classes: tuple[str, ...]
+    layout: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    @property
+    def labelled(self) -> tuple[Case, ...]:
+        """The cases that have labels."""
+        return tuple(case for case in self.cases if case.labels)
+
+    def counts(self, key: str) -> dict[str, int]:
+        """Cases by value of an attribute (or "class", "group", "split"), most frequent first."""
+        if key == "class":
+            every = [name for case in self.labelled for name in case.classes or self.classes]
+        else:
+            every = [case.value(key) for case in self.cases]
+        return dict(sorted(Counter(every).items(), key=lambda item: (-item[1], item[0])))
+
+    def keys(self) -> tuple[str, ...]:
+        """What cases can be chosen by: "class", "split", "group" and "id", and every attribute that some case has."""
+        named = {name for case in self.cases for name in case.attributes}
+        return tuple(dict.fromkeys(["class", *sorted(named), "split", "group", "id"]))
+
+    def require_labels(self) -> CaseTable:
+        """The labelled cases alone.
+
+        Raises:
+            DataError: no case has labels.
+        """
+        if not self.labelled:
+            raise DataError(
+                f"{self.root}: none of the {len(self)} images has an annotation; put masks in masks/ beside images/, "
+                "GeoJSON beside the slides, or list both in manifest.csv"
+            )
+        left = len(self) - len(self.labelled)
+        notes = (*self.notes, f"{left} images without annotation were left out") if left else self.notes
+        return replace(self, cases=self.labelled, notes=notes)
+
+    def only(self, where: Mapping[str, Sequence[str]]) -> CaseTable:
+        """The cases whose value is among those asked for, key by key; capitals do not matter, but in class names they do.
+
+        For "class", labels of other classes are dropped too, and with them the cases that have no others.
+
+        Raises:
+            DataError: a key or a value that no case has, or nothing is left.
+        """
+        table = self
+        for key, wanted in where.items():
+            table = table._of_classes(tuple(wanted)) if key == "class" else table._of_values(key, tuple(wanted))
+        if not table.cases:
+            raise DataError(f"{self.root}: no case is left of {len(self)} with {_spell(where)}; loosen --only")
+        return table
+
+    def _of_values(self, key: str, wanted: tuple[str, ...]) -> CaseTable:
+        if key not in self.keys():
+            raise DataError(f"{self.root}: cases have no {key!r}; choose by {', '.join(self.keys())}")
+        have = {case.value(key) for case in self.cases}
+        low = {value.lower() for value in have}
+        for value in wanted:
+            if value.lower() not in low:
+                raise DataError(f"{self.root}: no case has {key} {value!r}{_nearest(value, have)}")
+        asked = {value.lower() for value in wanted}
+        return replace(self, cases=tuple(case for case in self.cases if case.value(key).lower() in asked))
+
+    def _of_classes(self, wanted: tuple[str, ...]) -> CaseTable:
+        for name in wanted:
+            if name not in self.classes:
+                raise DataError(f"{self.root}: class {name!r} is unknown{_nearest(name, self.classes)}")
+        cases = []
+        for case in self.cases:
+            labels = tuple(part for part in case.labels if not part.classes or set(part.classes) & set(wanted))
+            if labels:
+                cases.append(replace(case, labels=labels))
+        return replace(self, cases=tuple(cases), classes=tuple(name for name in self.classes if name in wanted))
+
+
+def _nearest(value: str, have: Iterable[str]) -> str:
+    known = sorted(have)
+    close = get_close_matches(value, known, n=1)
+    listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+    return f" (did you mean {close[0]!r}?); here are: {listed}" if close else f"; here are: {listed}"
+
+
+def _spell(where: Mapping[str, Sequence[str]]) -> str:
+    return " and ".join(f"{key}={','.join(values)}" for key, values in where.items())

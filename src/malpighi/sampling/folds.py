@@ -1,0 +1,95 @@
+"""Folds: grouped, and stratified as well as the groups allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from malpighi.errors import DataError
+from malpighi.sampling.cases import Case
+
+STRATIFY = ("organ", "stain", "class")
+
+
+class Fold(NamedTuple):
+    """One split; positions in the sequence of cases that was given, ascending."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+
+
+def make_folds(cases: Sequence[Case], n: int = 5, seed: int = 0, stratify: Sequence[str] = STRATIFY) -> list[Fold]:
+    """Split cases such that no group lies on both sides; the same for the same cases and seed.
+
+    Where the data fixes a validation set (`split`), that is the only fold. Cases of split "test" are in no fold.
+    Otherwise the largest groups are placed first, each in the fold where the shares of cases and of every value of
+    `stratify` stay most even (the rule of scikit-learn's StratifiedGroupKFold, over several attributes at once).
+
+    Args:
+        n: folds, at least 2; every case validates in exactly one.
+        stratify: attributes (or "class") whose values should be spread evenly.
+
+    Raises:
+        DataError: fewer groups than folds, or a group on both sides of the split that the data fixes.
+    """
+    if n < 2:
+        raise DataError(f"{n} folds: validation needs at least 2 (one to train on, one held out)")
+    usable = [i for i, case in enumerate(cases) if case.split != "test"]
+    if any(cases[i].split == "validation" for i in usable):
+        return [_fixed(cases, usable)]
+    groups = list(dict.fromkeys(_group(cases[i]) for i in usable))
+    if len(groups) < n:
+        raise DataError(
+            f"{len(usable)} cases of {len(groups)} group{'s' * (len(groups) != 1)} (donors) cannot make {n} folds: "
+            f"a group must not be on both sides; use at most {len(groups)} folds, or name finer groups in manifest.csv"
+        )
+    place = dict(zip(groups, _balanced(_shares(cases, usable, groups, stratify), n, seed), strict=True))
+    fold_of = {i: place[_group(cases[i])] for i in usable}
+    return [Fold(*(tuple(i for i in usable if (fold_of[i] == f) is held) for held in (False, True))) for f in range(n)]
+
+
+def _group(case: Case) -> str:
+    return f"group {case.group}" if case.group else f"case {case.id}"
+
+
+def _fixed(cases: Sequence[Case], usable: Sequence[int]) -> Fold:
+    held = tuple(i for i in usable if cases[i].split == "validation")
+    rest = tuple(i for i in usable if cases[i].split != "validation")
+    both = {_group(cases[i]) for i in held} & {_group(cases[i]) for i in rest}
+    if both:
+        raise DataError(f"{min(both)} is in the training and in the validation split; a donor must lie on one side only")
+    if not rest:
+        raise DataError("every case is of the validation split; mark some as train")
+    return Fold(rest, held)
+
+
+def _shares(cases: Sequence[Case], usable: Sequence[int], groups: Sequence[str], stratify: Sequence[str]) -> np.ndarray:
+    """(group, column) share of all cases, and of each attribute value's cases, that a group holds; columns sum to 1."""
+    row = {group: i for i, group in enumerate(groups)}
+    columns: dict[tuple[str, str], int] = {("", ""): 0}
+    counted = []
+    for i in usable:
+        keys = [("", ""), *((key, cases[i].value(key)) for key in stratify)]
+        counted += [(row[_group(cases[i])], columns.setdefault(key, len(columns))) for key in keys]
+    counts = np.zeros((len(groups), len(columns)))
+    np.add.at(counts, tuple(np.array(counted).T), 1)
+    return counts / counts.sum(0)
+
+
+def _balanced(shares: np.ndarray, n: int, seed: int) -> list[int]:
+    """Fold of each group: greedy, largest first; a fold's cost is the growth of its squared shares."""
+    order = np.random.default_rng(seed).permutation(len(shares))
+    order = order[np.argsort(-(shares[order] ** 2).sum(1), kind="stable")]
+    held = np.zeros((n, shares.shape[1]))
+    sizes = np.zeros(n, int)
+    place = [0] * len(shares)
+    for at, group in enumerate(order):
+        growth = (2 * held * shares[group]).sum(1).round(12)
+        growth[sizes > 0] += np.inf if (sizes == 0).sum() >= len(order) - at else 0  # no fold may end up empty
+        fold = int(np.lexsort((sizes, growth))[0])
+        place[int(group)] = fold
+        held[fold] += shares[group]
+        sizes[fold] += 1
+    return place

@@ -1,0 +1,123 @@
+"""manifest.csv: the layout for any folder that has another."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from malpighi.errors import DataError
+from malpighi.sampling.cases import Case, Labels
+from malpighi.sampling.files import stem
+from malpighi.sampling.folders import SPLITS, Found, group_of
+
+NAME = "manifest.csv"
+GROUPS = ("group", "donor", "patient", "slide")
+OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order"}
+
+
+def manifest(root: Path) -> Found | None:
+    """`manifest.csv`: a row an image, paths relative to the table.
+
+    | column | what it holds |
+    | --- | --- |
+    | `image` | path of the image; the only column that must be there |
+    | `id` | unique name; the image's stem where absent |
+    | `labels` | path of the label file, several separated by `;`; empty: not annotated |
+    | `class` or `classes` | of one label file: the classes of its values 1, 2, … separated by `;`. Of several files: one entry a file in the same order, values separated by `+` |
+    | `group`, `donor`, `patient` or `slide` | cases of one group never lie on both sides of a split; the first that is there |
+    | `spacing` | level-0 µm per pixel; empty: what the file says |
+    | `split` | train, validation or test; empty: folds decide |
+    | `row` | key of the case's row where `labels` is a table of run lengths; the id where absent |
+    | `order` | of run lengths: F column-major (the default) or C row-major |
+
+    Every other column (organ, stain, donor, …) becomes an attribute to count, stratify and choose by.
+    """
+    table = root / NAME if root.is_dir() else root
+    if not table.is_file() or table.suffix.lower() != ".csv":
+        return None
+    with table.open(encoding="utf-8-sig", newline="") as text:
+        rows = csv.DictReader(text)
+        columns = [name.strip().lower() for name in rows.fieldnames or []]
+        rows.fieldnames = columns
+        if "image" not in columns:
+            have = ", ".join(columns) or "nothing"
+            raise DataError(f"{table}: the column 'image' is missing, the first line holds {have}; name it in the first line")
+        cases: dict[str, tuple[int, Case]] = {}
+        for values in rows:
+            line = _Line(table, rows.line_num, {k: (v or "").strip() for k, v in values.items() if isinstance(k, str)})
+            case = line.case()
+            if case.id in cases:
+                raise line.error(f"id {case.id!r} is already on line {cases[case.id][0]}; ids must be unique")
+            cases[case.id] = (rows.line_num, case)
+    if not cases:
+        raise DataError(f"{table}: holds no row; write one line an image")
+    known = any(case.group for _, case in cases.values())
+    notes = () if known else ("no column group, donor, patient or slide: each image is its own group",)
+    return Found(tuple(case for _, case in cases.values()), notes)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One row of the table and where it stands, so that its errors can say so."""
+
+    table: Path
+    number: int
+    values: dict[str, str]
+
+    def error(self, message: str) -> DataError:
+        return DataError(f"{self.table}, line {self.number}: {message}")
+
+    def case(self) -> Case:
+        image = self.path("image")
+        case = self.values.get("id") or stem(image)
+        group = next((self.values[name] for name in GROUPS if self.values.get(name)), "") or group_of(case)
+        attributes = {key: value for key, value in self.values.items() if key not in OWN and value}
+        return Case(case, image, self.labels(case), group, attributes, self.spacing(), self.split())
+
+    def path(self, column: str, text: str = "") -> Path:
+        text = text or self.values.get(column, "")
+        path = self.table.parent / text
+        if not text:
+            raise self.error(f"{column} is empty; give a path, or remove the line")
+        if not path.exists():
+            raise self.error(
+                f"{column} {text!r} does not exist in {self.table.parent}; correct the path (relative to the table)"
+            )
+        return path
+
+    def labels(self, case: str) -> tuple[Labels, ...]:
+        files = _list(self.values.get("labels", ""), ";")
+        names = _list(self.values.get("classes") or self.values.get("class", ""), ";")
+        order = self.values.get("order", "").upper() or "F"
+        if order not in ("F", "C"):
+            raise self.error(f"order {order!r} is unknown; run lengths are F (column-major) or C (row-major)")
+        if len(files) > 1 and names and len(names) != len(files):
+            raise self.error(f"{len(files)} label files but {len(names)} classes; give one class a file, separated by ';'")
+        per_file = [names] if len(files) == 1 else [[name] for name in names] or [[] for _ in files]
+        made = []
+        for text, told in zip(files, per_file, strict=True) if files else ():
+            path = self.path("labels", text)
+            row = (self.values.get("row") or case) if path.suffix.lower() == ".csv" else ""
+            made.append(Labels(path, tuple(part for name in told for part in _list(name, "+")), row, order))
+        return tuple(made)
+
+    def spacing(self) -> float | None:
+        text = self.values.get("spacing", "")
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            raise self.error(f"spacing {text!r} is not a number; give µm per pixel, or nothing") from None
+        if value is not None and not 0 < value < float("inf"):
+            raise self.error(f"spacing {text!r} must be positive; give µm per pixel, or nothing")
+        return value
+
+    def split(self) -> str:
+        text = self.values.get("split", "").lower()
+        if text and text not in SPLITS:
+            raise self.error(f"split {text!r} is unknown; use train, validation, test or nothing")
+        return SPLITS.get(text, "")
+
+
+def _list(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]
