@@ -1,0 +1,231 @@
+"""Tables of run lengths, as Kaggle's competitions give and take them; see `docs/design/annotations.md` for the list.
+
+A row is an image, a slice of a volume (`kidney_5_0000`), or one instance of an image that has several rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malpighi.annotations.base import UNNAMED, Annotation
+from malpighi.annotations.coco_rle import from_hpa, to_hpa
+from malpighi.annotations.files import once_per_file, read_text, replacing
+from malpighi.annotations.rle import Order, RunLengths
+from malpighi.errors import DataError
+from malpighi.geometry import Box, Space, Spacing
+
+KEYS = ("id", "image_id", "ID")
+RUNS = ("predicted", "rle", "encoding", "annotation", "EncodedPixels")
+
+
+@once_per_file
+def read_table(path: Path) -> Mapping[str, tuple[str, ...]]:
+    """Read id → its run-length strings, in the file's order; several where a row is an instance. Nothing is decoded yet.
+
+    Raises:
+        DataError: not a table with an id column and a run-length column.
+    """
+    rows = _rows(path)
+    header = next(rows, None) or []
+    key = next((c for c in KEYS if c in header), None)
+    runs = next((c for c in RUNS if c in header), None)
+    if key is None or runs is None:
+        raise DataError(
+            f"{path}: columns {', '.join(header)[:80] or '(none)'}; a run-length table has an id column ({', '.join(KEYS)}) "
+            f"and a run column ({', '.join(RUNS)})"
+        )
+    k, r = header.index(key), header.index(runs)
+    table: dict[str, list[str]] = {}
+    for line, row in enumerate(rows, 2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise DataError(f"{path}: row {line} has {len(row)} fields, the header has {len(header)}; is the file truncated?")
+        table.setdefault(row[k].strip(), []).append(row[r])
+    return {name: tuple(values) for name, values in table.items()}
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Rows of a CSV whose fields may be longer than Python's default limit: a gigapixel mask is one field."""
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV table ({error}); export it again") from error
+
+
+@contextmanager
+def _writer(path: Path, header: Iterable[str]) -> Iterator[Any]:
+    with replacing(Path(path)) as part, open(part, "w", newline="", encoding="utf-8") as out:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(header)
+        yield table
+
+
+def write_table(
+    path: Path, rows: Iterable[tuple[str, RunLengths]], columns: tuple[str, str] = ("id", "rle"), empty: str = ""
+) -> int:
+    """Write (id, runs) rows as they come.
+
+    Args:
+        path: replaced only when all is written.
+        rows: one an image, slice or instance; the runs' order is the caller's choice.
+        columns: as the competition names them, ("id", "predicted") for HuBMAP 2021 and Sartorius.
+        empty: what stands for an empty mask: "" or, for SenNet, "1 0".
+
+    Returns:
+        How many rows were written.
+    """
+    count = 0
+    with _writer(path, columns) as table:
+        for name, runs in rows:
+            table.writerow([name, runs.text(empty)])
+            count += 1
+    return count
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of an HPA row: class number, confidence 0 … 1, mask."""
+
+    label: int
+    confidence: float
+    runs: RunLengths
+
+
+@once_per_file
+def read_hpa(path: Path) -> Mapping[str, tuple[Cell, ...]]:
+    """Read image ID → its cells, from `ID,ImageWidth,ImageHeight,PredictionString`.
+
+    Raises:
+        DataError: a column is missing, or a triple `label confidence mask` is broken; names row and triple.
+    """
+    rows = _rows(path)
+    header = next(rows, None) or []
+    wanted = ("ID", "ImageWidth", "ImageHeight", "PredictionString")
+    if any(c not in header for c in wanted):
+        raise DataError(f"{path}: columns {', '.join(header)[:80]}; an HPA table has {', '.join(wanted)}")
+    at = [header.index(c) for c in wanted]
+    out: dict[str, tuple[Cell, ...]] = {}
+    for line, row in enumerate(rows, 2):
+        try:
+            name, width, height, text = (row[i] for i in at)
+            shape = (int(height), int(width))
+        except (IndexError, ValueError) as error:
+            raise DataError(f"{path}: row {line} is cut off or has no image size; write the table again") from error
+        out[name] = tuple(_cells(text, shape, f"{path}, row {line} ({name})"))
+    return out
+
+
+def _cells(text: str, shape: tuple[int, int], name: str) -> Iterator[Cell]:
+    words = text.split()
+    if len(words) % 3:
+        raise DataError(f"{name}: {len(words)} words; PredictionString holds triples of label, confidence and mask")
+    for start in range(0, len(words), 3):
+        label, confidence, mask = words[start : start + 3]
+        place = f"{name}, triple {start // 3 + 1}"
+        try:
+            yield Cell(int(label), float(confidence), from_hpa(mask, shape, place))
+        except DataError:
+            raise
+        except ValueError as error:
+            raise DataError(f"{place}: {label!r} {confidence!r} is not a class number and a confidence") from error
+
+
+def write_hpa(path: Path, rows: Iterable[tuple[str, tuple[int, int], Iterable[Cell]]]) -> int:
+    """Write (image ID, (y, x) shape, cells) rows as HPA's submission; returns how many."""
+    count = 0
+    with _writer(path, ("ID", "ImageWidth", "ImageHeight", "PredictionString")) as table:
+        for name, (height, width), cells in rows:
+            text = " ".join(f"{c.label} {c.confidence:g} {to_hpa(c.runs)}" for c in cells)
+            table.writerow([name, width, height, text])
+            count += 1
+    return count
+
+
+class RleAnnotation(Annotation):
+    """Run-length masks of one class: one of an image, one an instance of it, or one a slice of a volume."""
+
+    def __init__(
+        self, name: str, space: Space, slices: tuple[tuple[RunLengths, ...], ...], classes: tuple[str, ...] = ()
+    ) -> None:
+        if len(classes) > 1:
+            raise DataError(f"{name}: run lengths hold one class, {len(classes)} are given ({', '.join(classes)}); give one")
+        super().__init__(name, space, classes or (UNNAMED,))
+        self._slices = slices  # by z; a 2-D image is one slice. Each holds its instances.
+
+    @property
+    def has_objects(self) -> bool:
+        """Where several rows are instances of one image."""
+        return max(map(len, self._slices)) > 1
+
+    def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
+        return (
+            (self._numbered(box, spacing) > 0).astype(np.uint8)[None] if self.has_objects else self._drawn(box, spacing)[None]
+        )
+
+    def _instances(self, box: Box, spacing: Spacing, classes: tuple[str, ...]) -> np.ndarray:
+        if not self.has_objects:
+            return super()._instances(box, spacing, classes)
+        return self._numbered(box, spacing) if self.classes[0] in classes else np.zeros(box.size, np.int32)
+
+    def _drawn(self, box: Box, spacing: Spacing) -> np.ndarray:
+        *z, rows, columns = self._centres(box, spacing)
+        planes = [self._slices[k][0].sample(rows, columns) for k in (z[0] if z else [0])]
+        return np.stack(planes) if z else planes[0]
+
+    def _numbered(self, box: Box, spacing: Spacing) -> np.ndarray:
+        rows, columns = self._centres(box, spacing)
+        out = np.zeros(box.size, np.int32)
+        for number, runs in enumerate(self._slices[0], 1):
+            out[runs.sample(rows, columns) > 0] = number
+        return out
+
+    def _centres(self, box: Box, spacing: Spacing) -> list[np.ndarray]:
+        """By axis, the level-0 voxel at the centre of each voxel of `box`."""
+        ratio = spacing.over(self.space.spacing)
+        return [
+            np.floor((np.arange(a, b) + 0.5) * r + 1e-9).astype(np.int64)
+            for a, b, r in zip(box.start, box.stop, ratio, strict=True)
+        ]
+
+
+def open_rle(path: Path, space: Space, classes: tuple[str, ...] = (), row: str = "", order: Order = "F") -> RleAnnotation:
+    """The mask of one image (or volume) in a run-length table.
+
+    Args:
+        path: the CSV.
+        space: of the image: 2-D, or 3-D for a table with a row a slice, whose ids end in `_0000`, `_0001`, ….
+        classes: name of the one class.
+        row: the image's id; may be left out where the table has one.
+        order: "F" or "C".
+
+    Raises:
+        DataError: no such row, or its runs are wrong; names row and pair.
+    """
+    table = read_table(path)
+    if space.rank == 3:
+        width = max((len(k.rsplit("_", 1)[-1]) for k in table), default=4)
+        keys = [f"{row}_{z:0{width}d}" for z in range(space.shape[0])]
+    else:
+        keys = [row or (next(iter(table)) if len(table) == 1 else "")]
+    slices = []
+    for key in keys:
+        if key not in table:
+            near = ", ".join(list(table)[:4])
+            raise DataError(f"{path}: no row {key!r}; {len(table)} ids such as {near}. Name the row with --row")
+        shape = space.shape[-2:]
+        slices.append(tuple(RunLengths.parse(text, shape, order, f"{path}, row {key}") for text in table[key]))
+    name = f"{path}, row {row or keys[0]}"
+    if space.rank == 3 and any(len(instances) > 1 for instances in slices):
+        raise DataError(f"{name}: a slice has several rows; rows of instances are read for 2-D images only")
+    return RleAnnotation(name, space, tuple(slices), classes)
