@@ -152,7 +152,7 @@ class ZarrWriter:
 
     def _check_resumable(self, begun: dict[str, Any]) -> None:
         """What is there must be what would be made now, or shards of two images would mix."""
-        there = self._group["0"] if "0" in self._group else None
+        there: Any = self._group.get("0")
         lead = (len(self.channels),) if self.kind == "image" else ()
         note = self._group.attrs.asdict().get("malpighi", {}).get("unfinished", begun)
         same = there is not None and there.shape == (*lead, *self.shape) and there.dtype == self.dtype

@@ -1,0 +1,112 @@
+"""Decoded tiles and open files, shared by all images of the process and bounded for all of them together.
+
+Training opens hundreds of slides at once: a bound for each would be none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from pathlib import Path
+
+import numpy as np
+
+TILE_BYTES = 256 * 2**20
+OPEN_FILES = 64
+
+
+class TileCache:
+    """The most recently used tiles, at most `limit` bytes of them (or one tile, should it alone be larger).
+
+    Keys are tuples that begin with their owner. Arrays are handed out as they are and must not be written to.
+    """
+
+    def __init__(self, limit: int = TILE_BYTES) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._tiles: OrderedDict[tuple[Hashable, ...], np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[Hashable, ...]) -> np.ndarray | None:
+        """The tile, now the most recently used one; None where it is not held."""
+        with self._lock:
+            tile = self._tiles.get(key)
+            if tile is not None:
+                self._tiles.move_to_end(key)
+            return tile
+
+    def put(self, key: tuple[Hashable, ...], tile: np.ndarray) -> None:
+        """Hold a tile and let the oldest go."""
+        with self._lock:
+            old = self._tiles.pop(key, None)
+            self._tiles[key] = tile
+            self.bytes += tile.nbytes - (0 if old is None else old.nbytes)
+            while self.bytes > self.limit and len(self._tiles) > 1:
+                self.bytes -= self._tiles.popitem(last=False)[1].nbytes
+
+    def drop(self, owner: Hashable) -> None:
+        """Let go of all tiles of one owner."""
+        with self._lock:
+            for key in [key for key in self._tiles if key[0] == owner]:
+                self.bytes -= self._tiles.pop(key).nbytes
+
+
+class _Open:
+    """A file descriptor that closes when the last thread that reads from it lets go."""
+
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+
+
+class Files:
+    """Positioned reads from any number of files, at most `limit` of which are open."""
+
+    def __init__(self, limit: int = OPEN_FILES) -> None:
+        self.limit = limit
+        self._open: OrderedDict[Path, _Open] = OrderedDict()
+        self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`, fewer at the end of the file. Safe from many threads."""
+        with self._lock:
+            file = self._open.get(path)
+            if file is None:
+                file = self._open[path] = _Open(path)
+                while len(self._open) > self.limit:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(path)
+        if hasattr(os, "pread"):
+            return os.pread(file.fd, count, offset)
+        with self._lock:  # Windows has one position a file
+            os.lseek(file.fd, offset, os.SEEK_SET)
+            return os.read(file.fd, count)
+
+    def map(self, path: Path) -> np.ndarray:
+        """The file's bytes as a read-only memory map."""
+        with self._lock:
+            mapped = self._maps.get(path)
+            if mapped is None:
+                mapped = self._maps[path] = np.memmap(path, np.uint8, "r")
+                while len(self._maps) > self.limit:
+                    self._maps.popitem(last=False)
+            else:
+                self._maps.move_to_end(path)
+            return mapped
+
+    def drop(self, path: Path) -> None:
+        """Close a file; it opens again should it be read."""
+        with self._lock:
+            self._open.pop(path, None)
+            self._maps.pop(path, None)
+
+
+tiles = TileCache()
+files = Files()

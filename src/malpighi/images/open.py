@@ -1,0 +1,116 @@
+"""From a path to the driver that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from malpighi.errors import DataError
+from malpighi.geometry import Spacing
+from malpighi.images.base import Source
+
+
+def _raster(path: Path, labels: bool) -> Source:
+    from malpighi.images.raster import RasterSource
+
+    return RasterSource(path, labels)
+
+
+def _tiff(path: Path, labels: bool) -> Source:
+    from malpighi.images.tiff import TiffSource
+
+    return TiffSource(path, labels)
+
+
+def _slide(path: Path, labels: bool) -> Source:
+    from malpighi.images.slide import SlideSource
+
+    return SlideSource(path)
+
+
+def _zarr(path: Path, labels: bool) -> Source:
+    from malpighi.images.zarr import ZarrSource
+
+    return ZarrSource(path)
+
+
+Driver = Callable[[Path, bool], Source]
+
+DRIVERS: dict[str, tuple[Driver, ...]] = {
+    ".png": (_raster,),
+    ".jpg": (_raster,),
+    ".jpeg": (_raster,),
+    ".bmp": (_raster,),
+    ".tif": (_tiff, _slide),
+    ".tiff": (_tiff, _slide),
+    ".btf": (_tiff,),
+    ".svs": (_tiff, _slide),
+    ".qptiff": (_tiff,),
+    ".ndpi": (_slide,),
+    ".mrxs": (_slide,),
+    ".scn": (_slide,),
+    ".svslide": (_slide,),
+    ".vms": (_slide,),
+    ".vmu": (_slide,),
+    ".bif": (_slide,),
+    ".dcm": (_slide,),
+    ".czi": (_slide,),
+    ".zarr": (_zarr,),
+}
+"""Drivers by suffix, in the order in which they are tried."""
+
+IMAGE_SUFFIXES = tuple(DRIVERS)
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name, or for folders without a suffix a Zarr inside, says that malpighi reads it; opens nothing."""
+    return bool(_drivers(Path(path)))
+
+
+def open_image(
+    path: Path | str,
+    spacing: float | Spacing | None = None,
+    on_damage: Literal["raise", "fill"] = "raise",
+    labels: bool = False,
+) -> Source:
+    """Open an image of any format; the suffix says which drivers are tried.
+
+    Args:
+        spacing: overrides the level-0 spacing: a number is µm per pixel on every axis.
+        on_damage: what a tile that cannot be decoded does: "raise" `TileError`, or "fill" and note it in `damage`.
+        labels: a label image: palette indices stay numbers and alpha is dropped.
+
+    Raises:
+        DataError: the path does not exist, has another suffix, or no driver reads it; says what each driver said.
+    """
+    path = Path(path)
+    drivers = _drivers(path)
+    if not path.exists():
+        raise DataError(f"{path}: does not exist")
+    if not drivers:
+        raise DataError(f"{path}: is not an image malpighi reads; allowed are {' '.join(IMAGE_SUFFIXES)}")
+    said = []
+    for driver in drivers:
+        try:
+            source = driver(path, labels)
+        except DataError as error:
+            said.append(str(error))
+            continue
+        source.on_damage = on_damage
+        if spacing is not None:
+            given = spacing if isinstance(spacing, Spacing) else Spacing.um(spacing, source.space.rank)
+            source.space = source.space.with_spacing(given)
+        return source
+    if len(said) == 1:
+        raise DataError(said[0])
+    reasons = "; ".join(reason.removeprefix(f"{path}: ") for reason in said)
+    raise DataError(f"{path}: is not an image malpighi reads: {reasons}")
+
+
+def _drivers(path: Path) -> tuple[Driver, ...]:
+    found = DRIVERS.get(path.suffix.lower(), ())
+    if not found and path.is_dir() and any((path / mark).exists() for mark in _ZARR_MARKS):
+        return (_zarr,)
+    return found
