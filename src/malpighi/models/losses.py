@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from malpighi.models.outputs import Outputs
 
-    Loss = Callable[[Outputs, Tensor], Tensor]
-
 UNLABELLED = 255
 """As `annotations.base.UNLABELLED`; models and annotations are siblings and share the number, not the code."""
+
+Loss = Callable[["Outputs", "Tensor"], "Tensor"]
+"""Of the network's outputs and a target (batch, class, *spatial) uint8: one number."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""Recipe files: TOML → typed options, and back. Unknown keys and wrong types are errors that say what would do."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from malpighi.errors import RecipeError
+from malpighi.recipes.recipe import Recipe
+
+AUTO = "auto"
+"""Value of a key that `plan` fills from data and machine."""
+
+
+def list_recipes() -> dict[str, str]:
+    """Names of the recipes that come with malpighi → what each one is, in one line."""
+    shipped = sorted(f.name.removesuffix(".toml") for f in files("malpighi.recipes").iterdir() if f.name.endswith(".toml"))
+    return {name: str(tomllib.loads(recipe_text(name)).get("about", "")) for name in shipped}
+
+
+def recipe_text(name: str) -> str:
+    """The TOML of a shipped recipe, comments and all."""
+    path = files("malpighi.recipes") / f"{name}.toml"
+    if not path.is_file():
+        known = list_recipes()
+        raise RecipeError(
+            f"recipe {name!r} is not known{_nearest(name, known)}; known: {', '.join(known)}; or give a .toml file"
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def read_raw(recipe: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """A shipped recipe by name, or a TOML file by path, with `key.key=value` overrides; keys are checked, values not yet.
+
+    Raises:
+        RecipeError: no such recipe or file, not TOML, an unknown key.
+    """
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such recipe file; `malpighi recipes NAME > {path.name}` makes one")
+        text, where = path.read_text(encoding="utf-8"), str(path)
+    else:
+        text, where = recipe_text(recipe), f"recipe {recipe}"
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not valid TOML: {error}") from error
+    raw.setdefault("name", path.stem if path.suffix == ".toml" else recipe)
+    for override in overrides:
+        _override(raw, override)
+    check_keys(raw, where)
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override}: write it as section.key=value, for example --set train.steps=500")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string: --set model.encoder=resnet34
+    *sections, last = key.strip().split(".")
+    table = raw
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override}: {section} is a value, not a section")
+    table[last] = value
+
+
+def check_keys(raw: Mapping[str, Any], where: str) -> None:
+    """Every key is known, or the error names the nearest known one."""
+    known = dict(_leaves(Recipe))
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    for key, value in _flatten(raw):
+        if key in sections and not isinstance(value, Mapping):
+            raise RecipeError(f"{where}: {key} is a section; write [{key}] and its keys below it")
+        if key not in known:
+            raise RecipeError(
+                f"{where}: unknown key {key!r}{_nearest(key, known)}; `malpighi recipes auto` shows the common ones"
+            )
+
+
+def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """The typed recipe. Keys left out have the default of their options.
+
+    Raises:
+        RecipeError: a value of the wrong type or out of range, or one that is still "auto".
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    check_keys(raw, where)
+    for key, value in _flatten(raw):
+        if value == AUTO:
+            raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
+    try:
+        return TypeAdapter(Recipe).validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part in _names(Recipe))
+        message = first["msg"].removeprefix("Value error, ")
+        came = "" if is_dataclass(first["input"]) or isinstance(first["input"], dict) else f"; it is {first['input']!r}"
+        raise RecipeError(f"{where}: {key}: {message}{came}") from error
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every value of a resolved recipe as TOML; `build(read_raw(path))` gives an equal one."""
+    import tomli_w
+
+    path.write_text(tomli_w.dumps(json.loads(json.dumps(asdict(recipe)))), encoding="utf-8")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """A resolved recipe, as a run holds it."""
+    return build(read_raw(str(path)), str(path))
+
+
+def _leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    hints = get_type_hints(kind)
+    for f in fields(kind):
+        if is_dataclass(hints[f.name]):
+            yield from _leaves(hints[f.name], f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, hints[f.name]
+
+
+def _names(kind: type) -> set[str]:
+    return {part for key, _ in _leaves(kind) for part in key.split(".")}
+
+
+def _flatten(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    candidates = list(known)
+    close = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
+    if not close:  # "steps" is nearer to "train.steps" by its last word
+        close = [c for c in candidates if c.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+    return f"; did you mean {close[0]!r}?" if close else ""

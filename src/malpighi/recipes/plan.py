@@ -1,0 +1,270 @@
+"""`auto`: from facts about data and machine to values, each with its reason. One visible table, one function a value."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from malpighi.errors import RecipeError
+from malpighi.recipes.load import AUTO
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What was measured of the data.
+
+    Attributes:
+        cases: annotated images that may be trained on.
+        channels: of each image.
+        dtype: of the voxels, "uint8", "uint16", ….
+        unit: "µm" where every image says its pixel size, else "px".
+        spacing: median level-0 pixel size in `unit` (1 in pixels).
+        side: median of the images' shorter sides, level-0 pixels.
+        diameter: median diameter of an object, level-0 pixels: of the disc of its area; NaN where there is none.
+        foreground: share of annotated area that is of any class.
+    """
+
+    cases: int
+    channels: int
+    dtype: str
+    unit: str
+    spacing: float
+    side: float
+    diameter: float
+    foreground: float
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What the work will run on: "cpu", "cuda" or "mps"; its name; its memory in GiB; cores."""
+
+    device: str
+    name: str
+    memory_gb: float
+    cores: int
+
+    @property
+    def gpu(self) -> bool:
+        """Whether an accelerator was found."""
+        return self.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value that was chosen, and why, in words for the report."""
+
+    key: str
+    value: Any
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For plan.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds of one training step by (precision, channels_last), as measured with the chosen network."""
+
+    seconds: Mapping[tuple[str, bool], float]
+
+    @property
+    def best(self) -> tuple[str, bool]:
+        """The fastest setting."""
+        return min(self.seconds, key=lambda key: self.seconds[key])
+
+
+Raw = Mapping[str, Any]
+Rule = Callable[[DataFacts, MachineFacts, Raw], tuple[Any, str]]
+
+OBJECT_PIXELS = 64  # a typical object should span about this many working pixels: enough for its shape, few tiles
+OBJECTS_A_TILE = 4  # and a tile about this many objects across: context around each
+
+
+def plan(
+    raw: Raw, data: DataFacts, machine: MachineFacts, measure: Callable[[Raw], StepTimes]
+) -> tuple[dict[str, Any], list[Choice]]:
+    """Fill every "auto" of a raw recipe.
+
+    Args:
+        raw: recipe as read, checked for unknown keys.
+        data: facts about the training data.
+        machine: facts about the machine.
+        measure: times training steps with the recipe as far as it is filled; called only where a value hangs on it.
+
+    Returns:
+        The raw recipe with values, and the choices in the order they were made.
+
+    Raises:
+        RecipeError: "auto" for a key that has no rule; the message lists those that have.
+    """
+    full = copy.deepcopy(dict(raw))
+    choices: list[Choice] = []
+    for key, rule in RULES.items():
+        if _get(full, key) == AUTO:
+            value, reason = rule(data, machine, full)
+            _put(full, key, value)
+            choices.append(Choice(key, value, reason))
+    choices += _measured(full, machine, measure)
+    left = [
+        f"{section}.{key}"
+        for section, table in full.items()
+        if isinstance(table, dict)
+        for key, v in table.items()
+        if v == AUTO
+    ]
+    if left:
+        able = ", ".join([*RULES, *MEASURED])
+        raise RecipeError(f'{", ".join(left)}: there is no rule for "auto" here; "auto" is understood by {able}')
+    return full, choices
+
+
+def _unit(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
+    if data.unit == "µm":
+        return "µm", "every image says its pixel size"
+    return "px", "no image says its pixel size, so all sizes are in pixels; --spacing would make them micrometres"
+
+
+def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, str]:
+    if _get(raw, "data.unit") != data.unit:
+        raise RecipeError(
+            f"data.unit = {_get(raw, 'data.unit')!r}, but the images are in {data.unit}; give --spacing, or data.spacing"
+        )
+    if math.isnan(data.diameter):
+        return data.spacing, "no objects to measure: full resolution"
+    reduction = max(1, math.floor(data.diameter / OBJECT_PIXELS + 1e-9))
+    largest = max(1, math.floor(data.side / 128))  # an image must still hold a tile
+    reduction = min(reduction, largest)
+    value = float(f"{data.spacing * reduction:.6g}")
+    return value, (
+        f"objects are {data.diameter:.0f} px across in the median; reduced {reduction}× they span about "
+        f"{data.diameter / reduction:.0f} px (aim: {OBJECT_PIXELS} or more)"
+    )
+
+
+def _tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
+    reduction = _get(raw, "data.spacing") / data.spacing
+    span = (data.diameter if not math.isnan(data.diameter) else 64 * reduction) / reduction
+    wanted = 64 * max(2, round(OBJECTS_A_TILE * span / 64))
+    limit = 512 if machine.gpu else 256
+    fitting = 32 * max(2, math.ceil(data.side / reduction / 32))
+    value = min(wanted, limit, fitting)
+    why = f"about {OBJECTS_A_TILE} objects of {span:.0f} px across would take {wanted} px"
+    return value, why + (f"; held to {value} by {'the device' if value == limit else 'the images'}" if value < wanted else "")
+
+
+def _encoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
+    if machine.gpu:
+        return "resnet34", f"a GPU ({machine.name}) affords it"
+    return "resnet18", "on a CPU: the best trade of speed and accuracy measured here (docs/log.md)"
+
+
+def _decoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
+    if _get(raw, "model.architecture") == "fpn":
+        return [128], "the pyramid's usual width halved"
+    if machine.gpu:
+        return [256, 128, 64, 32, 16], "the usual widths of a U-Net"
+    return [128, 64, 32, 32, 16], "a light decoder: on a CPU its full-resolution stages cost most"
+
+
+def _batch(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
+    tile = _get(raw, "data.tile")
+    if not machine.gpu:
+        value = max(4, min(16, round(8 * (256 / tile) ** 2)))
+        return value, f"eight 256² tiles' worth of pixels a step suits a CPU; tiles are {tile}²"
+    value = int(max(4, min(32, machine.memory_gb * 1.5 * (256 / tile) ** 2)))
+    return value, f"fits {machine.memory_gb:.0f} GB with {tile}² tiles, and 32 are enough"
+
+
+def _foreground(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, str]:
+    if data.foreground >= 0.25:
+        return 0.0, f"{data.foreground:.0%} of the area is foreground: random boxes meet it often enough"
+    return 0.5, f"only {data.foreground:.1%} of the area is foreground: every second box is drawn around an object"
+
+
+def _predict_tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
+    tile = _get(raw, "data.tile")
+    value = max(tile, 512)
+    return (
+        value,
+        f"tiles of {value} px cost less overlap than the training tiles of {tile} px" if value > tile else "as in training",
+    )
+
+
+def _predict_batch(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
+    return (8, "keeps a GPU busy") if machine.gpu else (1, "one tile at a time is fastest on a CPU and takes least memory")
+
+
+def _intensity(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
+    if data.channels == 3 and data.dtype == "uint8":
+        return "imagenet", "8-bit RGB: the mean and spread that published encoders were trained with"
+    return "percentile", f"{data.channels} channels of {data.dtype}: scaled by measured percentiles"
+
+
+def _loaders(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
+    if machine.gpu:
+        return max(2, min(12, machine.cores - 2)), f"{machine.cores} cores feed the GPU"
+    return 1, "one thread reads ahead; the other cores are the network's"
+
+
+RULES: dict[str, Rule] = {
+    "data.unit": _unit,
+    "data.spacing": _spacing,
+    "data.tile": _tile,
+    "intensity.kind": _intensity,
+    "sampling.foreground": _foreground,
+    "model.encoder": _encoder,
+    "model.decoder_channels": _decoder,
+    "train.batch": _batch,
+    "train.loaders": _loaders,
+    "predict.tile": _predict_tile,
+    "predict.batch": _predict_batch,
+}
+"""Key → how "auto" is filled, in the order of filling: a rule may read what the ones above it have put in."""
+
+MEASURED = ("train.precision", "train.channels_last", "train.steps", "train.validate_every")
+"""Keys whose "auto" hangs on the measured time of a step."""
+
+
+def _measured(full: dict[str, Any], machine: MachineFacts, measure: Callable[[Raw], StepTimes]) -> list[Choice]:
+    wanted = [key for key in MEASURED if _get(full, key) == AUTO]
+    if not wanted:
+        return []
+    times = measure(full)
+    precision, layout = times.best
+    if "train.precision" not in wanted:
+        precision = _get(full, "train.precision") or "float32"
+    if "train.channels_last" not in wanted and _get(full, "train.channels_last") is not None:
+        layout = _get(full, "train.channels_last")
+    seconds = times.seconds.get((precision, layout), min(times.seconds.values()))
+    table = ", ".join(f"{p}{' channels-last' if c else ''} {s * 1e3:.0f} ms" for (p, c), s in times.seconds.items())
+    minutes = _get(full, "train.minutes") or DEFAULT_MINUTES
+    steps = int(max(50, min(20_000, minutes * 60 * STEP_SHARE / seconds)))
+    given = _get(full, "train.steps")
+    validate_every = max(25, math.ceil((steps if given in (AUTO, None) else given) / 10))
+    values: dict[str, tuple[Any, str]] = {
+        "train.precision": (precision, f"measured a step: {table}"),
+        "train.channels_last": (layout, f"measured a step: {table}"),
+        "train.steps": (steps, f"{minutes:g} minutes (train.minutes) at {seconds * 1e3:.0f} ms a step, validation left room"),
+        "train.validate_every": (validate_every, "ten looks at the held-out images over the run"),
+    }
+    for key in wanted:
+        _put(full, key, values[key][0])
+    return [Choice(key, *values[key]) for key in wanted]
+
+
+DEFAULT_MINUTES = 30.0
+STEP_SHARE = 0.8  # of the time planned for; the rest is validation
+
+
+def _get(raw: Raw, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return raw.get(section, {}).get(name)
+
+
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
+    section, _, name = key.partition(".")
+    raw.setdefault(section, {})[name] = value

@@ -1,0 +1,92 @@
+"""From boxes to batches: read, rasterise, augment, ahead of the network, in threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from malpighi.geometry import Box, Spacing
+from malpighi.images.pad import read_padded
+from malpighi.sampling.augment import AugmentOptions, augment
+from malpighi.sampling.seeds import item_seed
+
+if TYPE_CHECKING:
+    from malpighi.sampling.cases import OpenCase
+
+
+class Batch(NamedTuple):
+    """Raw voxels (batch, channel, *tile) and targets (batch, class, *tile) uint8 of 0, 1 and 255 = unlabelled."""
+
+    images: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class TileBatches:
+    """Training batches by number: batch n holds the same voxels whenever, and by whomever, it is asked for.
+
+    So a run that goes on from step n sees what an unbroken one would have seen, and the number of threads changes nothing.
+
+    Attributes:
+        cases: open images with annotations over all classes.
+        draw: sample number → (case index, box of tile size on that case's grid at `spacing`); a sampler.
+        spacing: working spacing of tiles.
+        tile: side lengths of what comes out.
+        context: tiles are read this many times as large and cut to `tile` after the warp, so that rotation meets tissue.
+        augmentation: how tiles are varied.
+        batch: tiles a batch.
+        seed: of the augmentation.
+        threads: that read ahead; 2 batches a thread are kept ready.
+    """
+
+    cases: Sequence[OpenCase]
+    draw: Callable[[int], tuple[int, Box]]
+    spacing: Spacing
+    tile: tuple[int, ...]
+    context: float
+    augmentation: AugmentOptions
+    batch: int
+    seed: int
+    threads: int = 2
+
+    def __call__(self, first: int = 0) -> Generator[Batch]:
+        """Batches number `first`, `first + 1`, … without end. Closing the iterator ends its threads."""
+        ahead: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
+        try:
+            n = first
+            while True:
+                while len(ahead) < 2 * self.threads:
+                    ahead.append(pool.submit(self.make, n))
+                    n += 1
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def make(self, n: int) -> Batch:
+        """Batch number `n`."""
+        numbers = range(n * self.batch, (n + 1) * self.batch)
+        pairs = [self.read(number) for number in numbers]
+        images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        seeds = [item_seed(self.seed, number) for number in numbers]
+        return Batch(*augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values))
+
+    def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sample `number` before augmentation: (channel, *read size) and (class, *read size)."""
+        index, box = self.draw(number)
+        case = self.cases[index]
+        grown = box.grow(tuple(round(side * (self.context - 1) / 2) for side in self.tile))
+        return case.source.read_at(grown, self.spacing), self._target(case, grown)
+
+    def _target(self, case: OpenCase, box: Box) -> np.ndarray:
+        """Class layers of `box`; beyond the border mirrored as the image is, or a mirrored object would be background."""
+        annotation = case.annotation
+        assert annotation is not None, "training cases are labelled"
+        shape = case.source.space.shape_at(self.spacing)
+        draw = lambda inside: annotation.rasterise(inside, self.spacing)  # noqa: E731
+        return read_padded(draw, box, shape, "reflect", np.dtype(np.uint8), len(annotation.classes))

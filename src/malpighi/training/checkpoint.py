@@ -1,0 +1,68 @@
+"""What a run leaves on disk and how it is read back: the last state, to go on from, and the best weights, to use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from malpighi.errors import DataError, OutputError
+
+LAST = "last.ckpt"
+WEIGHTS = "weights.safetensors"
+
+
+def save_last(run: Path, state: dict[str, Any]) -> None:
+    """Write the state that `load_last` returns; the old one stays until the new one is whole."""
+    _replace(run / LAST, lambda part: torch.save(state, part))
+
+
+def load_last(run: Path) -> dict[str, Any] | None:
+    """The last saved state, on the CPU; None where the run has none."""
+    path = run / LAST
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken archive
+        raise DataError(f"{path}: not a checkpoint of malpighi ({error}); delete it to start again") from error
+
+
+def save_weights(run: Path, network: nn.Module, facts: dict[str, str]) -> None:
+    """Write a network's weights with `facts` (strings) beside them."""
+    from safetensors.torch import save_file
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    _replace(run / WEIGHTS, lambda part: save_file(tensors, part, metadata=facts))
+
+
+def load_weights(run: Path, network: nn.Module) -> None:
+    """Fill `network` with a run's weights.
+
+    Raises:
+        DataError: there are none, or they belong to another network.
+    """
+    from safetensors.torch import load_file
+
+    path = run / WEIGHTS
+    if not path.exists():
+        raise DataError(f"{path} does not exist; {run} is not a finished `malpighi train` run")
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: weights do not fit the run's recipe ({reason})") from error
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside `path`, then rename: a reader sees the old file or the new one, never half."""
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error}); free space or choose another -o") from error

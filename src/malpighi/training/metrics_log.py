@@ -1,0 +1,56 @@
+"""metrics.jsonl: one JSON object a line, appended while training; cut back to the checkpoint when a run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+NAME = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Writes each row to `metrics.jsonl` and its numbers to TensorBoard files in `run/tensorboard`."""
+
+    def __init__(self, run: Path, first_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = run / NAME
+        kept = [row for row in read_metrics(run) if row["step"] <= first_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+
+    def write(self, step: int, **values: Any) -> None:
+        """One row: `step` and the values, nested at will."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in _flat(values):
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and let go."""
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All whole rows of a run's `metrics.jsonl`; a last line cut short by a kill is left out."""
+    path = run / NAME
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    out = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out += _flat(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            out.append((prefix + key, float(value)))
+    return out
