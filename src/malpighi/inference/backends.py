@@ -1,0 +1,158 @@
+"""Backends: a trained network as the `Forward` that `predict` calls, with intensity, device, precision and flips inside."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from malpighi.errors import RecipeError
+from malpighi.inference.options import Flips
+from malpighi.inference.predict import Forward
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+
+class Intensity(Protocol):
+    """Voxels as the image holds them → what the network was trained on."""
+
+    def apply(self, batch: Tensor) -> Tensor:
+        """(batch, channel, *spatial) of any dtype → the same shape, float32."""
+        ...
+
+
+def torch_forward(
+    network: torch.nn.Module,
+    intensity: Intensity,
+    device: str | torch.device = "cpu",
+    precision: Precision = "float32",
+    flips: Flips = "none",
+    channels_last: bool = False,
+) -> Forward:
+    """A network as a `Forward`: voxels as read go to the device as they are, 8 bits where the image has 8 bits.
+
+    Args:
+        network: returns `Outputs`; it is put in evaluation mode and moved to `device`.
+        precision: "float32", or autocast to "bf16" or "fp16". See `fastest` for which one gains.
+        flips: mean of the probabilities over mirrored (and turned) copies of the batch.
+        channels_last: memory order that convolutions of some devices prefer.
+
+    Raises:
+        RecipeError: "d4" and a tile whose last two sides differ.
+    """
+    import torch
+
+    plain = torch.contiguous_format
+    orders = {2: torch.channels_last, 3: torch.channels_last_3d} if channels_last else {}
+    network = network.eval().to(device).to(memory_format=orders.get(int(getattr(network, "rank", 2)), plain))
+
+    def forward(tiles: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), _autocast(device, precision):
+            batch = torch.from_numpy(_supported(tiles)).to(device)
+            x = intensity.apply(batch).contiguous(memory_format=orders.get(batch.ndim - 2, plain))
+            total: Tensor | None = None
+            turns = symmetries(flips, x.shape[2:])
+            for turn in turns:
+                logits = network(_turned(x, turn)).logits
+                found = _turned_back(torch.sigmoid(logits.float()), turn)
+                total = found if total is None else total.add_(found)
+            assert total is not None
+            return total.div_(len(turns)).contiguous().cpu().numpy()
+
+    return forward
+
+
+Turn = tuple[tuple[int, ...], bool]
+"""Axes (from the end) to mirror, and whether the last two axes are exchanged first."""
+
+
+def symmetries(flips: Flips, tile: Sequence[int]) -> list[Turn]:
+    """What a tile is turned by: none; all mirrorings of its axes; or those also with the last two axes exchanged."""
+    if flips == "none":
+        return [((), False)]
+    axes = range(-len(tile), 0)
+    mirrors = [found for n in range(len(tile) + 1) for found in itertools.combinations(axes, n)]
+    if flips == "flips":
+        return [(mirror, False) for mirror in mirrors]
+    if tile[-1] != tile[-2]:
+        raise RecipeError(
+            f"flips 'd4' turn the tile, whose last two sides {tuple(tile[-2:])} differ; use 'flips' or a square tile"
+        )
+    return [(mirror, exchanged) for exchanged in (False, True) for mirror in mirrors]
+
+
+def _turned(x: Tensor, turn: Turn) -> Tensor:
+    mirror, exchanged = turn
+    x = x.transpose(-1, -2) if exchanged else x
+    return x.flip(mirror) if mirror else x
+
+
+def _turned_back(x: Tensor, turn: Turn) -> Tensor:
+    mirror, exchanged = turn
+    x = x.flip(mirror) if mirror else x
+    return x.transpose(-1, -2) if exchanged else x
+
+
+def fastest(
+    network: torch.nn.Module,
+    intensity: Intensity,
+    device: str | torch.device,
+    tiles: np.ndarray,
+    repeats: int = 3,
+) -> tuple[Precision, bool, dict[str, float]]:
+    """Measure on this machine which precision and memory order predict a batch soonest.
+
+    A reduced precision is taken only if it gains at least a tenth: it is not the same to the last bit.
+
+    Args:
+        tiles: a batch as `predict` would give it.
+
+    Returns:
+        precision, channels_last, and the best seconds a batch of every candidate ("bf16, channels last", …).
+    """
+    cuda = "cuda" in str(device)
+    candidates: list[tuple[Precision, bool]] = [("float32", False), ("float32", True), ("bf16", True)]
+    candidates += [("fp16", True)] if cuda else []
+    seconds = {
+        (precision, last): _best_time(torch_forward(network, intensity, device, precision, "none", last), tiles, repeats)
+        for precision, last in candidates
+    }
+    exact = min((c for c in candidates if c[0] == "float32"), key=lambda c: seconds[c])
+    reduced = min((c for c in candidates if c[0] != "float32"), key=lambda c: seconds[c])
+    precision, last = reduced if seconds[reduced] < 0.9 * seconds[exact] else exact
+    named = {f"{p}{', channels last' if order else ''}": t for (p, order), t in seconds.items()}
+    return precision, last, named
+
+
+def _best_time(forward: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray, repeats: int) -> float:
+    forward(tiles)
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        forward(tiles)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[object]:
+    import torch
+
+    if precision == "float32":
+        return nullcontext()
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+
+
+def _supported(tiles: np.ndarray) -> np.ndarray:
+    """The voxels in a type that torch computes with: unsigned 16 and 32 bits it only stores."""
+    wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+    tiles = tiles.astype(wider.get(tiles.dtype.name, tiles.dtype), copy=False)
+    return tiles if tiles.dtype.isnative else tiles.astype(tiles.dtype.newbyteorder("="))

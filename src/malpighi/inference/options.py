@@ -1,0 +1,89 @@
+"""How a network is slid over an image. Torch-free: recipes read it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from malpighi.errors import RecipeError
+from malpighi.geometry import Grid
+
+WindowKind = Literal["center", "gaussian", "pyramid"]
+Flips = Literal["none", "flips", "d4"]
+
+_BUDGET_MB = {2: 256, 3: 2048}
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """Options of `predict` and of the store it fills.
+
+    Attributes:
+        tile: side of a tile in voxels at the working spacing, one for all axes or one an axis.
+        overlap: share of the tile that it has in common with the next one along an axis, 0 … 0.9.
+        window: how overlapping tiles are joined. "center": each tile gives only the core it owns; "gaussian" (σ = tile / 8)
+            and "pyramid" (linear): weighted mean of all tiles over a voxel.
+        batch: tiles a forward pass; the last batch is padded to it.
+        flips: test-time augmentation: "flips" averages over mirrors along every axis (2-D: 4 passes, 3-D: 8), "d4" also
+            over the exchange of the last two axes, which makes all right-angle turns (8; 16).
+        thresholds: probability from which a voxel is part of a class; one for all classes, or one a class.
+        skip_blank: leave out tiles that show only glass.
+        probabilities: also store the probabilities, 8 bits each.
+        readers: threads that read ahead.
+        memory_mb: what the unfinished part of the result may take; a wider image is worked in columns. 0: 256 in 2-D,
+            2048 in 3-D.
+    """
+
+    tile: int | tuple[int, ...] = 512
+    overlap: float = 0.25
+    window: WindowKind = "gaussian"
+    batch: int = 4
+    flips: Flips = "none"
+    thresholds: tuple[float, ...] = (0.5,)
+    skip_blank: bool = True
+    probabilities: bool = False
+    readers: int = 2
+    memory_mb: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tile", self.tile if isinstance(self.tile, int) else tuple(int(n) for n in self.tile))
+        object.__setattr__(self, "thresholds", tuple(float(t) for t in self.thresholds))
+        sides = (self.tile,) if isinstance(self.tile, int) else self.tile
+        _require(bool(sides) and min(sides) > 0, f"tile {self.tile}: sides must be positive")
+        _require(0 <= self.overlap <= 0.9, f"overlap {self.overlap}: the share of the tile must lie in 0 … 0.9")
+        _require(self.window in ("center", "gaussian", "pyramid"), f"window {self.window!r}: use center, gaussian or pyramid")
+        _require(self.flips in ("none", "flips", "d4"), f"flips {self.flips!r}: use none, flips or d4")
+        _require(self.batch > 0, f"batch {self.batch}: must be at least 1")
+        _require(self.readers > 0, f"readers {self.readers}: must be at least 1")
+        _require(self.memory_mb >= 0, f"memory_mb {self.memory_mb}: must be 0 (automatic) or more")
+        _require(
+            bool(self.thresholds) and all(0 < t < 1 for t in self.thresholds),
+            f"thresholds {self.thresholds}: each must lie between 0 and 1",
+        )
+
+    def sides(self, rank: int) -> tuple[int, ...]:
+        """The tile's shape for images of `rank` axes."""
+        sides = (self.tile,) * rank if isinstance(self.tile, int) else self.tile
+        _require(len(sides) == rank, f"tile {self.tile}: the image has {rank} axes; give one side, or {rank}")
+        return sides
+
+    def grid(self, shape: tuple[int, ...]) -> Grid:
+        """The tiles of an image of `shape`, anchored at its origin."""
+        tile = self.sides(len(shape))
+        return Grid(shape, tile, tuple(max(1, side - math.floor(side * self.overlap + 1e-9)) for side in tile))
+
+    def limits(self, classes: int) -> tuple[float, ...]:
+        """One threshold a class."""
+        limits = self.thresholds * classes if len(self.thresholds) == 1 else self.thresholds
+        _require(len(limits) == classes, f"thresholds {self.thresholds}: give one, or one for each of the {classes} classes")
+        return limits
+
+    def budget(self, rank: int) -> int:
+        """Bytes that the unfinished part of the result may take."""
+        return (self.memory_mb or _BUDGET_MB.get(rank, 2048)) * 1_000_000
+
+
+def _require(fine: bool, message: str) -> None:
+    if not fine:
+        raise RecipeError(message)

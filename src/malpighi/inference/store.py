@@ -1,0 +1,264 @@
+"""PredictionStore: the folder that a prediction is written to, shard by shard, so that a killed run can go on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from malpighi.errors import OutputError
+from malpighi.geometry import Box, Spacing
+from malpighi.images.write import ZarrWriter, write_labels_group
+
+MANIFEST = "manifest.json"
+LABELS = "labels.ome.zarr"
+PROBABILITIES = "probabilities.ome.zarr"
+_BEGUN = "unfinished.json"
+_DONE = "unfinished.log"
+_SHARD = {2: (512, 2048), 3: (64, 128)}
+
+
+class PredictionStore:
+    """Writes labels (one 0/1 image a class) and, on request, probabilities; knows which boxes are done.
+
+    ```
+    prediction/  labels.ome.zarr/labels/CLASS   [probabilities.ome.zarr]   manifest.json
+    ```
+
+    `manifest.json` is written last: a folder without it is unfinished. Until then `unfinished.json` says what the run is
+    (its fingerprint) and `unfinished.log` which boxes are done; both go away at the end. A box enters the log after all
+    of its shards are written, so a process killed at any moment costs at most the boxes under way, and the run that goes
+    on ends in the same bytes as one that was never stopped.
+
+    Writing runs in a thread of its own, at most one box behind: `add` hands over and returns.
+
+    Attributes:
+        align: shape of the boxes that `add` takes: give it to `predict`.
+        done: boxes that need not be predicted again: give them to `predict`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        spacing: Spacing,
+        classes: Sequence[str],
+        thresholds: Sequence[float],
+        *,
+        probabilities: bool = False,
+        fingerprint: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Begin a prediction in `path`, or go on with the one that was begun there.
+
+        Args:
+            shape: of the image at `spacing`.
+            classes: names; also the names of the label images.
+            thresholds: one a class; a voxel belongs to it where its probability is at least this.
+            fingerprint: what the result depends on (see `file_fingerprint`), as JSON would hold it: a run goes on only
+                where this is the same.
+            overwrite: begin again whatever is there.
+
+        Raises:
+            OutputError: the folder holds a finished prediction, another run's, or something else; or cannot be written.
+        """
+        self.path = Path(path)
+        self.shape = tuple(shape)
+        self.classes = tuple(classes)
+        for name in self.classes:
+            if not name or name.startswith(".") or "/" in name or "\\" in name:
+                raise OutputError(f"{self.path}: class {name!r} cannot name a folder; leave out / and \\ and a leading dot")
+        self.thresholds = np.asarray(thresholds, np.float32)
+        self._identity = _as_json(
+            {
+                "shape": list(shape),
+                "spacing": {"values": list(spacing.values), "unit": spacing.unit},
+                "classes": {name: float(t) for name, t in zip(classes, thresholds, strict=True)},
+                "probabilities": probabilities,
+                **(fingerprint or {}),
+            }
+        )
+        resumed = self._claim(overwrite)
+        chunk, shard = _SHARD[min(len(shape), 3)]
+        common: dict[str, Any] = {"chunk": chunk, "shard": shard, "resume": resumed, "overwrite": not resumed}
+        self._labels = [
+            ZarrWriter(
+                self.path / LABELS / "labels" / name, shape, spacing, np.uint8, kind="labels", classes={1: name}, **common
+            )
+            for name in classes
+        ]
+        self._probabilities = (
+            ZarrWriter(self.path / PROBABILITIES, shape, spacing, np.uint8, channels=self.classes, **common)
+            if probabilities
+            else None
+        )
+        self.align = self._labels[0].shard
+        self.done = frozenset(self._read_log())
+        self._count = len(self.done)
+        self._log = (self.path / _DONE).open("a")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="malpighi-write")
+        self._writing: Future[None] | None = None
+
+    def add(self, box: Box, probabilities: np.ndarray) -> None:
+        """Write a finished box.
+
+        Args:
+            box: aligned to `align`, or ending at the image's border.
+            probabilities: (class, *box.size) float32, not changed afterwards.
+
+        Raises:
+            OutputError: the disk is full or the folder cannot be written; what is done stays, and the run can go on.
+        """
+        self._wait()
+        self._writing = self._writer.submit(self._write, box, probabilities)
+
+    def finish(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Add the coarser levels and the manifest: the prediction is finished.
+
+        Args:
+            facts: more for the manifest (names, versions), as JSON would hold it.
+
+        Raises:
+            OutputError: boxes are missing, or the folder cannot be written.
+        """
+        self._wait()
+        missing = len(list(Box.of_shape(self.shape).split(self.align))) - self._count
+        if missing:
+            raise OutputError(f"{self.path}: {missing} boxes are not predicted yet; run the same command again to go on")
+        self.close()
+        try:
+            for image in (*self._labels, *([self._probabilities] if self._probabilities else [])):
+                image.finish()
+            write_labels_group(self.path / LABELS, self.classes)
+            _write_json(self.path / MANIFEST, {**self._identity, **_as_json(facts or {})})
+            (self.path / _DONE).unlink()
+            (self.path / _BEGUN).unlink()
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def close(self) -> None:
+        """Let the write under way end and close the log. Without `finish`, the folder stays unfinished and can go on."""
+        self._writer.shutdown(wait=True)
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # -- inside --------------------------------------------------------------------------------------------------
+    def _claim(self, overwrite: bool) -> bool:
+        """Make the folder this run's; whether it already was."""
+        begun = self.path / _BEGUN
+        if self.path.exists() and not overwrite:
+            if not self.path.is_dir():
+                raise OutputError(f"{self.path}: exists and is not a folder; choose another output")
+            if begun.exists():
+                there = json.loads(begun.read_text())
+                different = sorted(k for k in {*there, *self._identity} if there.get(k) != self._identity.get(k))
+                if not different and any(self._read_log()):
+                    return True
+                if different:
+                    raise OutputError(
+                        f"{self.path}: holds an unfinished prediction with another {', '.join(different)}; "
+                        "give the same input and options to go on, choose another output, or begin again with --overwrite"
+                    )
+            elif (self.path / MANIFEST).exists():
+                raise OutputError(
+                    f"{self.path}: holds a finished prediction; choose another output or replace it with --overwrite"
+                )
+            elif any(self.path.iterdir()):
+                raise OutputError(f"{self.path}: is not empty and no prediction; choose another output")
+        try:
+            self._clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write_json(begun, self._identity)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}); choose another output") from error
+        return False
+
+    def _clear(self) -> None:
+        """Remove an earlier prediction, the mark of being finished first; files that are not ours stay."""
+        for name in (MANIFEST, _DONE, _BEGUN):
+            (self.path / name).unlink(missing_ok=True)
+        for name in (LABELS, PROBABILITIES):
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
+
+    def _read_log(self) -> Iterable[Box]:
+        log = self.path / _DONE
+        if not log.exists():
+            return
+        complete = log.read_text().rpartition("\n")[0]  # the last line may be cut off
+        log.write_text(complete + "\n" * bool(complete))
+        for line in complete.splitlines():
+            start, size = json.loads(line)
+            yield Box(tuple(start), tuple(size))
+
+    def _write(self, box: Box, probabilities: np.ndarray) -> None:
+        try:
+            for image, values, threshold in zip(self._labels, probabilities, self.thresholds, strict=True):
+                image.write(box, (values >= threshold).view(np.uint8))
+            if self._probabilities is not None:
+                self._probabilities.write(box, np.rint(probabilities * 255).astype(np.uint8))
+            self._log.write(json.dumps([box.start, box.size]) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise self._explained(error) from error
+        self._count += 1
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _explained(self, error: OSError) -> OutputError:
+        cause = error
+        while isinstance(cause.__cause__, OSError):
+            cause = cause.__cause__
+        if cause.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return error if isinstance(error, OutputError) else OutputError(f"{self.path}: cannot be written ({error})")
+        total = len(list(Box.of_shape(self.shape).split(self.align)))
+        written = sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
+        free = shutil.disk_usage(self.path).free
+        needed = written / max(1, self._count) * (total - self._count) * 1.35  # the coarser levels are a third
+        return OutputError(
+            f"{self.path}: the disk is full after {self._count} of {total} boxes ({_megabytes(written)}; {_megabytes(free)} "
+            f"free); about {_megabytes(needed)} more are needed: free them and run the same command again to go on"
+        )
+
+
+def file_fingerprint(path: Path) -> dict[str, Any]:
+    """Path, size and time of change of an image: of a folder (Zarr, slices), of all files in it together."""
+    path = Path(path).resolve()
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    stats = [os.stat(f) for f in files]
+    return {
+        "path": str(path),
+        "bytes": sum(s.st_size for s in stats),
+        "changed": max((s.st_mtime_ns for s in stats), default=0),
+    }
+
+
+def _as_json(value: Any) -> Any:
+    """`value` as it is after a way through a JSON file: what is compared with one."""
+    return json.loads(json.dumps(value))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB"
