@@ -1,0 +1,173 @@
+"""Augmentation: one warp, one colour stage, a batch at a time; the same options on CPU, GPU, in 2-D and 3-D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from malpighi.errors import RecipeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from malpighi.sampling.colour import Colour
+    from malpighi.sampling.warp import Warp
+
+Array = TypeVar("Array", np.ndarray, "Tensor")
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentOptions:
+    """How strongly training samples are varied; 0 leaves a transform out.
+
+    Attributes:
+        flips: mirror every axis with chance one half, and swap axes of equal size and spacing (so all 8 poses of a square).
+        rotate: largest rotation in degrees, in every plane.
+        scale: largest zoom: 0.2 draws from 1/1.2 to 1.2, evenly in the logarithm.
+        shift: largest shift, as a part of the tile's side.
+        shear: largest shear in degrees.
+        elastic: standard deviation of random control-point shifts, in cells of an 8-cell lattice over the tile.
+        distort: strength of grid, optical and piecewise-affine distortion: grid cells grow or shrink by up to this part.
+        tone: strength of brightness, contrast and gamma; 0.2 changes each by up to a fifth.
+        hue: strength of hue and saturation, RGB only; 0.1 turns the hue by up to 36 degrees, saturation by up to 40 %.
+        stain: spread of the amounts of haematoxylin, eosin and DAB, RGB only (Tellez et al. 2018).
+        blur: largest standard deviation of a Gaussian blur, in pixels.
+        noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
+        chance: probability with which a sample gets each of: affine, elastic, grid, optical, piecewise-affine, tone, hue,
+            stain, blur, noise.
+        outside: what targets hold where the warp reaches beyond the input tile: the reflection, as images do, or
+            "unlabelled" (255).
+    """
+
+    flips: bool = True
+    rotate: float = 45.0
+    scale: float = 0.2
+    shift: float = 0.0625
+    shear: float = 5.0
+    elastic: float = 0.1
+    distort: float = 0.0
+    tone: float = 0.2
+    hue: float = 0.05
+    stain: float = 0.05
+    blur: float = 1.0
+    noise: float = 0.02
+    chance: float = 0.5
+    outside: Literal["reflect", "unlabelled"] = "reflect"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float | int) and not (math.isfinite(value) and value >= 0):
+                raise RecipeError(f"augment.{field.name} is {value}; it is a number of 0 or more")
+        if self.chance > 1:
+            raise RecipeError(f"augment.chance is {self.chance}; a probability lies between 0 and 1")
+        if self.shear >= 90 or self.distort >= 1:
+            raise RecipeError(f"augment.shear {self.shear} must be below 90 degrees and augment.distort {self.distort} below 1")
+        if self.outside not in ("reflect", "unlabelled"):
+            raise RecipeError(f"augment.outside is {self.outside!r}; use 'reflect' or 'unlabelled'")
+
+
+_OFF = {"rotate": 0, "scale": 0, "shift": 0, "shear": 0, "elastic": 0, "tone": 0, "hue": 0, "stain": 0, "blur": 0, "noise": 0}
+PRESETS: Mapping[str, AugmentOptions] = {
+    "none": AugmentOptions(flips=False, **_OFF),  # type: ignore[arg-type]
+    "flips": AugmentOptions(**_OFF),  # type: ignore[arg-type]
+    "standard": AugmentOptions(),
+    # flip, rotate, shift-scale-rotate, noise, blur, brightness/contrast, hue/saturation/value, optical, grid, piecewise-affine
+    "ten": AugmentOptions(shear=0, elastic=0, distort=0.3, hue=0.08, stain=0, noise=0.03),
+}
+"""Ready-made options; "ten" is the set of ten transforms of the HuBMAP + HPA (2022) systems."""
+
+
+def augment(
+    images: Array,
+    targets: Array,
+    options: AugmentOptions,
+    out_size: Sequence[int],
+    seeds: Sequence[int],
+    spacing: Sequence[float] | None = None,
+) -> tuple[Array, Array]:
+    """Warp a batch and change its colours; each item by its own seed, whatever else is in the batch.
+
+    NumPy batches of 2-D images go through OpenCV; tensors, and all 3-D batches, through `grid_sample`. Both warp alike; noise
+    has the same distribution but not the same values.
+
+    Args:
+        images: (B, C, *in), uint8, uint16 (NumPy only) or float32. Channels-last memory is read without a copy.
+        targets: (B, K, *in), any dtype that OpenCV or torch can sample; 255 is a value like others.
+        out_size: spatial size that comes out; each side at most the input's. The centre is used, so that an input tile
+            larger than the output gives a rotation true tissue at its corners instead of reflection.
+        seeds: one a batch item, see `seeds.item_seed`.
+        spacing: voxel size by axis where it is not the same on all (3-D): rotations are then true rotations of the tissue.
+
+    Returns:
+        images (B, C, *out_size) and targets (B, K, *out_size), same dtypes; NumPy 2-D images in channels-last memory.
+    """
+    size, out = tuple(images.shape[2:]), tuple(int(n) for n in out_size)
+    if len(out) != len(size) or any(o > n or o < 1 for o, n in zip(out, size, strict=True)):
+        raise ValueError(f"out_size {out} must have the input's rank and be at most its size {size}")
+    if len(seeds) != len(images) or tuple(targets.shape[2:]) != size or len(targets) != len(images):
+        raise ValueError(f"{len(seeds)} seeds, images {tuple(images.shape)}, targets {tuple(targets.shape)} do not match")
+    warps, colours = draw(options, out, seeds, images.shape[1], spacing)
+    if isinstance(images, np.ndarray) and len(out) == 2:
+        return _with_opencv(images, targets, warps, colours, out, options.outside)
+    if isinstance(images, np.ndarray):
+        import torch
+
+        dtype = images.dtype
+        wide = images.astype(np.float32) if dtype == np.uint16 else images
+        new, labels = _with_torch(torch.from_numpy(wide), torch.from_numpy(targets), warps, colours, out, options.outside)
+        limited = new.round().clamp(0, 65535) if dtype == np.uint16 else new
+        return limited.numpy().astype(dtype, copy=False), labels.numpy()
+    return _with_torch(images, targets, warps, colours, out, options.outside)
+
+
+def draw(
+    options: AugmentOptions,
+    out_size: Sequence[int],
+    seeds: Sequence[int],
+    channels: int,
+    spacing: Sequence[float] | None = None,
+) -> tuple[list[Warp], list[Colour]]:
+    """What happens to each item of a batch: its warp and its colour change."""
+    from malpighi.sampling.colour import draw_colour
+    from malpighi.sampling.seeds import stream
+    from malpighi.sampling.warp import draw_warp
+
+    warps = [draw_warp(stream(seed, 0), options, tuple(out_size), tuple(spacing or ())) for seed in seeds]
+    return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
+
+
+def input_size(out_size: Sequence[int], options: AugmentOptions, most: float = 1.5) -> tuple[int, ...]:
+    """Size of the input tile with which a warp to `out_size` rarely reaches outside; at most `most` times as large."""
+    angle = math.radians(min(options.rotate, 45.0))
+    grow = (math.cos(angle) + math.sin(angle) + math.tan(math.radians(options.shear))) * (1 + options.scale) + 2 * options.shift
+    return tuple(math.ceil(n * min(most, max(1.0, grow)) / 2) * 2 if grow > 1 else int(n) for n in out_size)
+
+
+def _with_opencv(
+    images: np.ndarray, targets: np.ndarray, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str
+) -> tuple[np.ndarray, np.ndarray]:
+    from malpighi.sampling.colour import apply_colour
+    from malpighi.sampling.remap import warp_item
+
+    new = np.empty((len(images), *out, images.shape[1]), images.dtype)
+    labels = np.empty((len(targets), *out, targets.shape[1]), targets.dtype)
+    for i, (warp, colour) in enumerate(zip(warps, colours, strict=True)):
+        warp_item(images[i], targets[i], warp, new[i], labels[i], outside)
+        apply_colour(new[i], colour)
+    return new.transpose(0, 3, 1, 2), np.ascontiguousarray(labels.transpose(0, 3, 1, 2))
+
+
+def _with_torch(images: Any, targets: Any, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str) -> Any:
+    import torch
+
+    from malpighi.sampling.colour_torch import apply_colour
+    from malpighi.sampling.remap_torch import warp_batch
+
+    with torch.no_grad():
+        new, labels = warp_batch(images, targets, warps, out, outside)
+        return apply_colour(new, colours), labels
