@@ -1,0 +1,185 @@
+"""The page that `inspect` writes: a survey in tables and plots, with pictures of some cases."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from malpighi.errors import MalpighiError
+from malpighi.reports.colors import class_colors
+from malpighi.reports.html import Report
+from malpighi.reports.plots import histogram
+from malpighi.reports.survey_figures import count_bars, intensity_lines, labelled_picture, share_dots, size_scatter
+from malpighi.reports.words import share_text
+from malpighi.sampling.cases import Case, open_case
+from malpighi.sampling.measure import thumbnail
+from malpighi.sampling.survey import Survey
+
+ATTRIBUTES = ("organ", "stain", "donor", "split")
+
+
+def survey_report(found: Survey, pictures: int = 12) -> Report:
+    """The page of a survey. `pictures` cases are opened again and shown with their labels."""
+    table = found.table
+    report = Report(table.root.name or str(table.root), f"{len(table)} images, layout “{table.layout}”", kind="inspect")
+    report.facts(headline(found))
+    for line in (*table.notes, *found.warnings):
+        report.text(line)
+    if found.problems:
+        report.section("Broken", "These cases cannot be used as they are; every line names the file and what to do.")
+        for line in found.problems:
+            report.warning(line)
+    _examples(report, found, pictures)
+    _counts(report, found)
+    _images(report, found)
+    if table.labelled:
+        _objects(report, found)
+    return report
+
+
+def headline(found: Survey) -> dict[str, Any]:
+    """The few figures that stand on top of the page and of the terminal's tables."""
+    table = found.table
+    return {
+        "images": len(table),
+        "annotated": len(table.labelled),
+        "groups (donors)": len(table.counts("group")),
+        "classes": ", ".join(table.classes) or None,
+        "pixel size": ", ".join(found.spacings),
+        "values": ", ".join(f"{n} × {kind}" for n in found.channels for kind in found.dtypes),
+        "broken": len(found.problems),
+    }
+
+
+def class_rows(found: Survey) -> list[dict[str, Any]]:
+    """Rows of the table of classes."""
+    return [
+        {
+            "class": name,
+            "images labelled for it": facts.cases,
+            "with objects": facts.present,
+            "objects": facts.objects,
+            "share of labelled area": share_text(facts.share),
+            "median diameter, px": _middle(facts.diameters_px),
+            "median diameter, µm": _middle(facts.diameters_um),
+        }
+        for name, facts in found.classes.items()
+    ]
+
+
+def case_table(found: Survey) -> str:
+    """One line a case as CSV: what it is, what was measured, what is wrong."""
+    attributes = sorted({name for case in found.table.cases for name in case.attributes})
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    counts = [f"objects {name}" for name in found.table.classes]
+    shares = [f"share {name}" for name in found.table.classes]
+    writer.writerow(
+        ["id", "image", "group", "split", *attributes, "shape", "channels", "dtype", "spacing µm", *counts, *shares, "problem"]
+    )
+    for case, fact in zip(found.table.cases, found.facts, strict=True):
+        told = [fact.objects.get(name) for name in found.table.classes]
+        writer.writerow([
+            *(case.id, case.image, case.value("group"), case.split),
+            *(case.attributes.get(name, "") for name in attributes),
+            *("×".join(map(str, fact.shape)), len(fact.channels), fact.dtype, "×".join(f"{v:g}" for v in fact.spacing)),
+            *("" if objects is None else objects.count for objects in told),
+            *("" if objects is None else f"{objects.share:.6g}" for objects in told),
+            " | ".join(fact.problems),
+        ])  # fmt: skip
+    return out.getvalue()
+
+
+def _counts(report: Report, found: Survey) -> None:
+    bars = {}
+    if found.table.labelled:
+        bars["Images labelled for each class."] = count_bars(found.table.counts("class"), class_colors(found.table.classes))
+    for key in ATTRIBUTES:
+        if found.tells(key):
+            bars[f"Images by {key}."] = count_bars(found.table.counts(key))
+    groups = np.array(list(found.table.counts("group").values()))
+    if len(groups) < len(found.table):
+        bars[f"{len(groups)} groups: images in each; a group is never on both sides of a fold."] = histogram(
+            groups, "images in a group"
+        )
+    if bars:
+        report.section("Cases").figures(bars)
+
+
+def _images(report: Report, found: Survey) -> None:
+    if not found.readable:
+        return
+    report.section("Images")
+    figures = {"Image sizes.": size_scatter([fact.shape for fact in found.readable])}
+    if len(found.spacings) > 1:
+        figures["Images by pixel size."] = count_bars(found.spacings)
+    alike = found.like_most()
+    kinds = " and ".join(found.dtypes)
+    figures["Intensity by channel, every image with the same weight."] = intensity_lines(
+        [fact.values for fact in alike], alike[0].channels, kinds
+    )
+    report.figures(figures).table(found.intensity, caption="Intensity: mean, spread and percentiles")
+
+
+def _objects(report: Report, found: Survey) -> None:
+    report.section("Objects", "Objects are what the file tells apart, else connected areas; diameters are those of circles "
+                   "(spheres) of the same size.")  # fmt: skip
+    colors = class_colors(found.table.classes)
+    report.table(class_rows(found), colors=colors)
+    physical = all(len(facts.diameters_um) == len(facts.diameters_px) for facts in found.classes.values())
+    sizes = {name: facts.diameters_um if physical else facts.diameters_px for name, facts in found.classes.items()}
+    figures = {"Object diameters.": histogram(sizes, f"diameter, {'µm' if physical else 'px'}", colors)}
+    shares = {name: [f.objects[name].share for f in found.readable if name in f.objects] for name in found.table.classes}
+    shares = {name: values for name, values in shares.items() if values}
+    if shares:
+        figures["Share of the area that each class covers, by image."] = share_dots(shares, colors)
+    report.figures(figures)
+
+
+def _examples(report: Report, found: Survey, most: int) -> None:
+    colors = list(class_colors(found.table.classes).values())
+    shown = {}
+    for case in examples(found, most):
+        try:
+            with open_case(case, found.table.classes) as opened:
+                image, spacing = thumbnail(opened.source, 480)
+                drawn = _drawn(opened.annotation, image.shape[1:], spacing)
+                shown[f"{case.id}{_told(case)}"] = labelled_picture(image, drawn, colors)
+        except (MalpighiError, OSError):
+            continue  # it stands among the broken ones
+    if shown:
+        report.section("Examples", "Labels are drawn in the classes' colours; hatched: nobody said what is there.").figures(
+            shown
+        )
+
+
+def _drawn(annotation: Any, shape: tuple[int, ...], spacing: Any) -> np.ndarray | None:
+    from malpighi.geometry import Box
+
+    return None if annotation is None else annotation.rasterise(Box.of_shape(shape), spacing)
+
+
+def examples(found: Survey, most: int) -> Iterator[Case]:
+    """At most `most` cases: one of each kind (class, organ, stain) first, then evenly over the rest."""
+    good = [case for case, fact in zip(found.table.cases, found.facts, strict=True) if fact.shape and not fact.problems]
+    kinds: dict[tuple[str, ...], Case] = {}
+    for case in good:
+        kinds.setdefault(tuple(case.value(key) for key in ("class", "organ", "stain")), case)
+    first = list(kinds.values())[:most]
+    rest = [case for case in good if case not in first]
+    room = min(most - len(first), len(rest))
+    yield from first
+    yield from (rest[i] for i in np.linspace(0, len(rest) - 1, room).round().astype(int)) if room else ()
+
+
+def _told(case: Case) -> str:
+    told = [value for key in ("organ", "stain") if (value := case.attributes.get(key))]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _middle(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None

@@ -1,0 +1,144 @@
+"""Figures of `inspect`: how many cases of what, how large, how bright, and what they look like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from malpighi.annotations.base import UNLABELLED
+from malpighi.reports.colors import INK, MUTED, RGB, class_colors, hex_color
+from malpighi.reports.display import display_rgb, middle_slice, shrink
+from malpighi.reports.pictures import hatch, overlay
+from malpighi.reports.plots import _quiet
+from malpighi.reports.words import value_text
+
+_BAR: RGB = (139, 79, 122)
+_LIGHTS: tuple[RGB, ...] = ((204, 60, 60), (40, 150, 70), (50, 90, 200), (190, 160, 30), (40, 160, 170), (170, 70, 170))
+
+
+def count_bars(counts: Mapping[str, int], colors: Mapping[str, RGB] | None = None, most: int = 24) -> Figure:
+    """Cases by value, as bars with their numbers; past `most` values the rest is one bar."""
+    held = dict(list(counts.items())[:most])
+    if len(counts) > most:
+        held[f"{len(counts) - most} others"] = sum(list(counts.values())[most:])
+    figure = Figure(figsize=(5.4, 0.6 + 0.3 * len(held)), layout="constrained")
+    axes = _quiet(figure.add_subplot(), grid="x")
+    places = np.arange(len(held))
+    axes.barh(places, list(held.values()), 0.72, color=[hex_color((colors or {}).get(name, _BAR)) for name in held], alpha=0.8)
+    for place, count in zip(places, held.values(), strict=True):
+        axes.annotate(
+            value_text(count), (count, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9, color=INK
+        )
+    axes.set_yticks(places, [name if len(name) <= 28 else name[:27] + "…" for name in held], color=INK)
+    axes.set_ylim(len(held) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.margins(x=0.1)
+    return figure
+
+
+def size_scatter(shapes: Sequence[tuple[int, ...]]) -> Figure:
+    """Width against height of the images; a larger dot stands for more images of one size."""
+    figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+    axes = _quiet(figure.add_subplot(), grid="both")
+    sizes, counts = np.unique(np.array([shape[-2:] for shape in shapes]), axis=0, return_counts=True)
+    axes.scatter(sizes[:, 1], sizes[:, 0], 20 + 220 * counts / counts.max(), color=hex_color(_BAR), alpha=0.55, lw=0)
+    if len(sizes) <= 6:
+        for (height, width), count in zip(sizes, counts, strict=True):
+            text = f"{value_text(int(height))} × {value_text(int(width))}: {count}"
+            axes.annotate(text, (width, height), xytext=(9, 5), textcoords="offset points", fontsize=9, color=INK)
+    for axis, values in ((axes.set_xscale, sizes[:, 1]), (axes.set_yscale, sizes[:, 0])):
+        if values.max() > 20 * values.min():
+            axis("log")
+    axes.margins(0.22)
+    axes.set_xlabel("width, pixels", color=MUTED, fontsize=9)
+    axes.set_ylabel("height, pixels", color=MUTED, fontsize=9)
+    return figure
+
+
+def intensity_lines(values: Sequence[np.ndarray], channels: Sequence[str], dtype: str) -> Figure:
+    """Share of pixels by intensity, one line a channel.
+
+    Args:
+        values: (channel, n) of each image; every image has the same weight.
+        channels: their names.
+        dtype: of the images, for the axis.
+    """
+    figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+    axes = _quiet(figure.add_subplot())
+    together = [np.concatenate([image[k] for image in values]) for k in range(len(channels))]
+    together = [channel[np.isfinite(channel)] for channel in together]
+    edges = _edges(np.concatenate(together), dtype)
+    named = {"red": _LIGHTS[0], "green": _LIGHTS[1], "blue": _LIGHTS[2], "yellow": _LIGHTS[3]}
+    for k, (name, channel) in enumerate(zip(channels, together, strict=True)):
+        color = INK if len(channels) == 1 else hex_color(named.get(name.lower(), _LIGHTS[k % len(_LIGHTS)]))
+        share = np.histogram(np.clip(channel, edges[0], edges[-1]), edges)[0] / max(1, len(channel))
+        axes.stairs(100 * share, edges, color=color, lw=1.6, label=name)
+        axes.stairs(100 * share, edges, color=color, fill=True, alpha=0.1)
+    axes.set_xlabel(f"intensity ({dtype})", color=MUTED, fontsize=9)
+    axes.set_ylabel("% of pixels", color=MUTED, fontsize=9)
+    if len(channels) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=2)
+    return figure
+
+
+def share_dots(shares: Mapping[str, Sequence[float]], colors: Mapping[str, RGB] | None = None) -> Figure:
+    """Share of the labelled area that each class covers, one dot an image, with the median.
+
+    Args:
+        shares: class → share of each image, 0 … 1.
+        colors: class → (r, g, b).
+    """
+    figure = Figure(figsize=(5.4, 0.8 + 0.42 * len(shares)), layout="constrained")
+    axes = _quiet(figure.add_subplot(), grid="x")
+    colors = colors or class_colors(list(shares))
+    jitter = np.random.default_rng(0)
+    for place, (name, values) in enumerate(shares.items()):
+        color = hex_color(colors[name])
+        axes.scatter(
+            100 * np.asarray(values), place + jitter.uniform(-0.22, 0.22, len(values)), 12, color=color, alpha=0.5, lw=0
+        )
+        axes.plot([100 * np.median(values)] * 2, [place - 0.34, place + 0.34], color=color, lw=2.2)
+    axes.set_yticks(range(len(shares)), list(shares), color=INK)
+    axes.set_ylim(len(shares) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("% of the labelled area; the line is the median", color=MUTED, fontsize=9)
+    return figure
+
+
+def labelled_picture(image: np.ndarray, layers: np.ndarray | None, colors: Sequence[RGB], longest: int = 360) -> bytes:
+    """An image with its labels drawn on it, as PNG; where no class is labelled, hatched. Volumes by their fullest slice.
+
+    Args:
+        image: (channel, y, x) or (channel, z, y, x).
+        layers: (class, *spatial) as `Annotation.rasterise` draws them; None: not annotated.
+        colors: one a class.
+        longest: pixels of the longer side.
+    """
+    from PIL import Image
+
+    if layers is None:
+        layers = np.zeros((0, *image.shape[1:]), np.uint8)
+    image, layers, _ = middle_slice(image, layers, layers) if len(layers) else (_middle(image), _middle(layers), layers)
+    rgb = display_rgb(shrink(image, longest))
+    if len(layers):
+        small = shrink(layers, longest)
+        rgb = hatch(overlay(rgb, small == 1, colors, fill=0.25, dim=0.0), (small == UNLABELLED).all(axis=0))
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    return image[:, image.shape[1] // 2] if image.ndim == 4 else image
+
+
+def _edges(values: np.ndarray, dtype: str, bins: int = 64) -> np.ndarray:
+    """The whole range of 8-bit images; of others that of all but the outermost values."""
+    if dtype == "uint8":
+        return np.linspace(0, 256, bins + 1)
+    low, high = np.percentile(values, (0.1, 99.9)) if len(values) else (0, 1)
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
