@@ -46,7 +46,7 @@ def test_equals_scipy_on_the_whole_whatever_the_block(mask, block, faces_only):
     for k in range(1, n + 1):
         assert found.count[k - 1] == (labels == k).sum()
         assert ndimage.find_objects((labels == k).astype(int))[0] == found.box(k).slices
-        np.testing.assert_allclose(found.centroids[k - 1], np.array(ndimage.center_of_mass(labels == k)) + 0.5)
+        np.testing.assert_allclose(found.centroid(k), np.array(ndimage.center_of_mass(labels == k)) + 0.5)
 
 
 @given(arrays(bool, (13, 11), elements=st.booleans()), st.integers(1, 13), st.integers(1, 13))

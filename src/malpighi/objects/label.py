@@ -52,10 +52,10 @@ class Components:
         """Bounding box of component 1 … n."""
         return Box.of_bounds(self.start[component - 1].tolist(), self.stop[component - 1].tolist())
 
-    @property
-    def centroids(self) -> np.ndarray:
-        """(component, axis) centres of mass in voxels, where voxel i covers [i, i + 1)."""
-        return self.sums / self.count[:, None] + 0.5
+    def centroid(self, component: int) -> tuple[float, ...]:
+        """Centre of mass of component 1 … n in voxels, where voxel i covers [i, i + 1)."""
+        i = component - 1
+        return tuple((self.sums[i] / self.count[i] + 0.5).tolist())
 
     def labels(self, box: Box) -> np.ndarray:
         """Component numbers in `box`, 0 in the background: a component has one number wherever it is met.
@@ -75,7 +75,7 @@ class Components:
             if found is None:
                 raise DataError(f"the mask changed while it was worked: {whole} was not empty before")
             part = whole.intersect(box)
-            numbers = np.concatenate([np.zeros(1, np.int32), self.final[first + 1 : first + 1 + len(found.count)]])
+            numbers = np.concatenate([np.zeros(1, np.int32), self.final[first + 1 : first + 1 + len(found.voxels)]])
             out[part.relative_to(box.start).slices] = numbers[found.labels[part.relative_to(whole.start).slices]]
         return out
 
@@ -124,7 +124,7 @@ def find_components(
             weights.append(_weigh(pieces.labels, read_weights(box), box))
         faces[index] = trailing_faces(pieces.labels, total)
         first[index] = total
-        total += len(pieces.count)
+        total += len(pieces.voxels)
         found.append(_placed(pieces, box))
     start, stop, count, sums, weight, final = _join(found, weights, pairs, total, len(shape))
     return Components(shape, start, stop, count, sums, weight if read_weights else None, read, step, faces_only, first, final)
@@ -152,8 +152,8 @@ def _placed(pieces: Pieces, box: Box) -> Pieces:
         np.empty(0, np.int32),
         pieces.start + origin,
         pieces.stop + origin,
-        pieces.count,
-        pieces.sums + pieces.count[:, None] * origin,
+        pieces.voxels,
+        pieces.sums + pieces.voxels[:, None] * origin,
     )
 
 
@@ -180,7 +180,7 @@ def _join(
     np.minimum.at(start, owner, np.concatenate([p.start for p in found]))
     np.maximum.at(stop, owner, np.concatenate([p.stop for p in found]))
     count = np.zeros(n, np.int64)
-    np.add.at(count, owner, np.concatenate([p.count for p in found]))
+    np.add.at(count, owner, np.concatenate([p.voxels for p in found]))
     sums = np.zeros((n, rank))
     np.add.at(sums, owner, np.concatenate([p.sums for p in found]))
     weight = np.bincount(owner, weights=np.concatenate(weights), minlength=n) if weights else np.zeros(n)

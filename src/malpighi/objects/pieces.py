@@ -20,14 +20,14 @@ class Pieces(NamedTuple):
     Attributes:
         labels: (*spatial) int32, 0 in the background.
         start, stop: (piece, axis) bounding boxes, half-open.
-        count: (piece,) voxels.
+        voxels: (piece,) number of voxels.
         sums: (piece, axis) sums of voxel indices, float64.
     """
 
     labels: np.ndarray
     start: np.ndarray
     stop: np.ndarray
-    count: np.ndarray
+    voxels: np.ndarray
     sums: np.ndarray
 
 

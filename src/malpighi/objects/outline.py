@@ -1,0 +1,147 @@
+"""The outline of one component, without the rest of the mask in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from malpighi.geometry import Box
+from malpighi.objects.label import Components, Read
+from malpighi.objects.pieces import checked_mask, label_block
+from malpighi.objects.trace import fill_holes, lattice_codes, outline
+
+if TYPE_CHECKING:
+    from shapely.geometry import LinearRing, MultiPolygon, Polygon
+
+WHOLE = 4096 * 4096
+"""Components whose bounding box holds more pixels are traced block by block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What a component's pixels say of its form.
+
+    Attributes:
+        geometry: (x, y) in the mask's pixels, pixel i spans [i, i + 1).
+        codes: (16,) how often each lattice code occurs, for `trace.perimeter`; of the component before filling where it was
+            traced block by block.
+        filled: pixels of the holes that were filled.
+        kept: share of the pixel-edge length that is left after filling, where `codes` is from before it; else 1.
+    """
+
+    geometry: Polygon | MultiPolygon
+    codes: np.ndarray
+    filled: int = 0
+    kept: float = 1.0
+
+
+def outline_component(
+    components: Components, component: int, read: Read | None = None, holes_below: float = 0, whole: int = WHOLE
+) -> Outline:
+    """Trace component 1 … n of a 2-D mask along its pixel edges.
+
+    Args:
+        read: reads the mask instead of `components.read`, for example through a `BlockCache`.
+        holes_below: holes of fewer pixels are filled.
+        whole: pixels up to which the bounding box is read at once.
+    """
+    box = components.box(component)
+    if box.volume > whole:
+        return _in_blocks(components, component, box, holes_below)
+    mask = _alone(checked_mask((read or components.read)(box), box), components.faces_only)
+    before = int(np.count_nonzero(mask)) if holes_below else 0
+    if holes_below:
+        mask = fill_holes(mask, holes_below, components.faces_only)
+    added = int(np.count_nonzero(mask)) - before if holes_below else 0
+    return Outline(_moved(outline(mask), box), _counted(np.pad(mask, 1)), added)
+
+
+def simplified(geometry: Polygon | MultiPolygon, tolerance: float) -> Polygon | MultiPolygon:
+    """A pixel-edge outline with far fewer vertices; as it was where that would spoil it.
+
+    The steps of a slope are first cut half-way (as marching squares draws it), for from step to step there is no line that
+    stays near; then Douglas-Peucker that keeps topology leaves out what lies within `tolerance`. Objects of a few pixels,
+    whose area would change by more than 5 %, and the rare outline that would touch itself stay exact.
+    """
+    if tolerance <= 0:
+        return geometry
+    simple = _without_steps(geometry).simplify(tolerance, preserve_topology=True)
+    return simple if simple.is_valid and abs(simple.area / geometry.area - 1) <= 0.05 else geometry
+
+
+def _without_steps(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
+    """Every corner cut from the middle of its last pixel edge to the middle of the next."""
+    import shapely
+    from shapely.geometry import MultiPolygon, Polygon
+
+    def cut(ring: LinearRing) -> np.ndarray:
+        corners = shapely.get_coordinates(ring)
+        edges = np.diff(corners, axis=0)
+        half = np.clip(edges / 2, -0.5, 0.5)
+        return np.stack([corners[:-1] + half, corners[1:] - half], axis=1).reshape(-1, 2)
+
+    polygons = [Polygon(cut(p.exterior), [cut(r) for r in p.interiors]) for p in shapely.get_parts(geometry)]
+    return polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)
+
+
+def _alone(mask: np.ndarray, faces_only: bool) -> np.ndarray:
+    """The one component that fills the mask's box on all four sides, without the others that reach into it.
+
+    There is only one: it joins left to right, so that no other can join top to bottom.
+    """
+    found = label_block(mask, faces_only)
+    assert found is not None
+    fills = (found.start == 0).all(1) & (found.stop == mask.shape).all(1)
+    return found.labels == int(np.flatnonzero(fills)[0]) + 1
+
+
+def _counted(padded: np.ndarray) -> np.ndarray:
+    return np.bincount(lattice_codes(padded).ravel(), minlength=16)
+
+
+def _moved(geometry: Polygon | MultiPolygon, box: Box) -> Polygon | MultiPolygon:
+    import shapely
+
+    offset = np.array(box.start[::-1])
+    return shapely.transform(geometry, lambda xy: xy + offset)
+
+
+def _in_blocks(components: Components, component: int, box: Box, holes_below: float) -> Outline:
+    """Trace the part in every block, and unite them: the mask's edges are integers, so that the union is exact."""
+    import shapely
+
+    codes = np.zeros(16, np.int64)
+    parts = []
+    for core, mask in _pieces(components, component, box):
+        codes += _counted(mask)
+        own = np.ascontiguousarray(mask[1:, 1:])
+        if own.any():
+            parts.append(_moved(outline(own), core))
+    exact = shapely.union_all(parts).simplify(0)
+    if not holes_below:
+        return Outline(exact, codes)
+    filled = _without_holes(exact, holes_below)
+    return Outline(filled, codes, round(filled.area - exact.area), filled.length / exact.length)
+
+
+def _pieces(components: Components, component: int, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+    """Boxes that partition the lattice points of `box`, each with the pixels around them, one before the box's start."""
+    for points in Box.of_bounds(box.start, tuple(n + 1 for n in box.stop)).split(components.block):
+        pixels = Box.of_bounds(tuple(a - 1 for a in points.start), points.stop)
+        inside = pixels.intersect(box)
+        mask = np.zeros(pixels.size, bool)
+        if not inside.empty:
+            mask[inside.relative_to(pixels.start).slices] = components.labels(inside) == component
+        yield points, mask
+
+
+def _without_holes(geometry: Polygon | MultiPolygon, below: float) -> Polygon | MultiPolygon:
+    import shapely
+    from shapely.geometry import MultiPolygon, Polygon
+
+    parts = shapely.get_parts(geometry)
+    polygons = [Polygon(p.exterior, [r for r in p.interiors if Polygon(r).area >= below]) for p in parts]
+    return polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)
