@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 TILE_BYTES = 256 * 2**20
 OPEN_FILES = 64
 
@@ -58,54 +61,52 @@ class _Open:
 
     def __init__(self, path: Path) -> None:
         self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-
-    def __del__(self) -> None:
-        if hasattr(self, "fd"):
-            os.close(self.fd)
+        weakref.finalize(self, os.close, self.fd)
 
 
 class Files:
-    """Positioned reads from any number of files, at most `limit` of which are open."""
+    """Positioned reads from any number of files, at most `limit` of which are open.
+
+    Each owner opens its own: a file that was replaced since is not read through a descriptor of the old one.
+    """
 
     def __init__(self, limit: int = OPEN_FILES) -> None:
         self.limit = limit
-        self._open: OrderedDict[Path, _Open] = OrderedDict()
-        self._maps: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._open: OrderedDict[tuple[Hashable, Path], _Open] = OrderedDict()
+        self._maps: OrderedDict[tuple[Hashable, Path], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: Path, offset: int, count: int) -> bytes:
+    def read(self, owner: Hashable, path: Path, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`, fewer at the end of the file. Safe from many threads."""
         with self._lock:
-            file = self._open.get(path)
-            if file is None:
-                file = self._open[path] = _Open(path)
-                while len(self._open) > self.limit:
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(path)
+            file = _kept(self._open, (owner, path), _Open, self.limit)
         if hasattr(os, "pread"):
             return os.pread(file.fd, count, offset)
         with self._lock:  # Windows has one position a file
             os.lseek(file.fd, offset, os.SEEK_SET)
             return os.read(file.fd, count)
 
-    def map(self, path: Path) -> np.ndarray:
+    def map(self, owner: Hashable, path: Path) -> np.ndarray:
         """The file's bytes as a read-only memory map."""
         with self._lock:
-            mapped = self._maps.get(path)
-            if mapped is None:
-                mapped = self._maps[path] = np.memmap(path, np.uint8, "r")
-                while len(self._maps) > self.limit:
-                    self._maps.popitem(last=False)
-            else:
-                self._maps.move_to_end(path)
-            return mapped
+            return _kept(self._maps, (owner, path), lambda p: np.memmap(p, np.uint8, "r"), self.limit)
 
-    def drop(self, path: Path) -> None:
-        """Close a file; it opens again should it be read."""
+    def drop(self, owner: Hashable) -> None:
+        """Close the files of one owner; they open again should they be read."""
         with self._lock:
-            self._open.pop(path, None)
-            self._maps.pop(path, None)
+            for held in (self._open, self._maps):
+                for key in [key for key in held if key[0] == owner]:
+                    del held[key]
+
+
+def _kept(held: OrderedDict[tuple[Hashable, Path], T], key: tuple[Hashable, Path], make: Callable[[Path], T], limit: int) -> T:
+    """`held[key]`, made if need be, and now the one used last; the oldest go."""
+    if key not in held:
+        held[key] = make(key[1])
+        while len(held) > limit:
+            held.popitem(last=False)
+    held.move_to_end(key)
+    return held[key]
 
 
 tiles = TileCache()

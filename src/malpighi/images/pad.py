@@ -25,7 +25,7 @@ def read_padded(
         needed = Box.of_bounds(lowest, tuple(int(i.max()) + 1 for i in indices))
         tile = read(needed)
         for axis, index in enumerate(indices):
-            if index[-1] - index[0] + 1 != tile.shape[axis + 1] or index[0] != lowest[axis]:
+            if box.start[axis] < 0 or box.stop[axis] > shape[axis]:
                 tile = np.take(tile, index - lowest[axis], axis=axis + 1)
         return np.ascontiguousarray(tile)
     out = np.full((channels, *box.size), pad, dtype)

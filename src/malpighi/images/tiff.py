@@ -190,7 +190,7 @@ class TiffSource(Source):
         return tile
 
     def _decoded(self, lv: _Level, plane: _Plane, index: int, count: int) -> np.ndarray:
-        data = cache.files.read(plane.path, plane.offsets[index], count)
+        data = cache.files.read(self._key, plane.path, plane.offsets[index], count)
         if len(data) < count:
             raise DataError(f"{len(data)} of {count} bytes")
         if lv.jpeg and data.rfind(b"\xff\xd9") < 0:
@@ -203,12 +203,11 @@ class TiffSource(Source):
         assert lv.raw is not None
         size = lv.shape[0] * lv.shape[1] * lv.stored * lv.raw.itemsize
         start = plane.offsets[0] + sample * size
-        return cache.files.map(plane.path)[start : start + size].view(lv.raw).reshape(*lv.shape, lv.stored)
+        return cache.files.map(self._key, plane.path)[start : start + size].view(lv.raw).reshape(*lv.shape, lv.stored)
 
     def _close(self) -> None:
         cache.tiles.drop(self._key)
-        for plane in {p.path: p for lv in self._levels for p in lv.planes if p is not None}.values():
-            cache.files.drop(plane.path)
+        cache.files.drop(self._key)
 
 
 def _level(path: Path, series: Any, labels: bool) -> _Level:

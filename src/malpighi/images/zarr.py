@@ -44,7 +44,6 @@ class ZarrSource(Source):
             raise DataError(f"{path}: axes {names}; allowed are t, c, z, y, x, of which y and x are needed")
         spatial = tuple(a for a in "zyx" if sizes.get(a, 1) > 1 or a in "yx")
         self._names = names
-        self._order = [names.index(a) for a in ("c", *spatial) if a in names]
         self._spatial = spatial
         shapes = tuple(tuple(a.shape[names.index(s)] for s in spatial) for a in self._arrays)
         size = ngff.spacing_of(entry, names, spatial) if entry else Spacing.pixels(len(spatial))
