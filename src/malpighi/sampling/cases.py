@@ -7,8 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
 
 from malpighi.errors import DataError
+
+if TYPE_CHECKING:
+    from malpighi.annotations.base import Annotation
+    from malpighi.geometry import Space
+    from malpighi.images.base import Source
 
 UNKNOWN = "unknown"
 
@@ -28,7 +34,7 @@ class Labels:
     path: Path
     classes: tuple[str, ...] = ()
     row: str = ""
-    order: str = "F"
+    order: Literal["F", "C"] = "F"
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,76 @@ class CaseTable:
             if labels:
                 cases.append(replace(case, labels=labels))
         return replace(self, cases=tuple(cases), classes=tuple(name for name in self.classes if name in wanted))
+
+
+@dataclass(frozen=True)
+class OpenCase:
+    """A case with its files open.
+
+    Attributes:
+        annotation: over all of the data set's classes, in their order; `UNLABELLED` for classes that the case does not
+            speak of. None where the case has no labels.
+    """
+
+    case: Case
+    source: Source
+    annotation: Annotation | None
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.source.close()
+        if self.annotation is not None:
+            self.annotation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_case(case: Case, classes: Sequence[str], on_damage: Literal["raise", "fill"] = "raise") -> OpenCase:
+    """Open a case's image and labels.
+
+    Args:
+        case: as `find_cases` returns it.
+        classes: the data set's, `CaseTable.classes`; the order of the annotation's layers.
+        on_damage: what a tile that cannot be decoded does, see `Source`.
+
+    Raises:
+        DataError: image or labels cannot be read, or do not match each other.
+    """
+    from malpighi.images.open import open_image
+
+    source = open_image(case.image, spacing=case.spacing, on_damage=on_damage)
+    try:
+        return OpenCase(case, source, open_labels(case, source.space, tuple(classes)) if case.labels else None)
+    except BaseException:
+        source.close()
+        raise
+
+
+def open_labels(case: Case, space: Space, classes: tuple[str, ...]) -> Annotation:
+    """The label files of a case as one annotation over `classes`, on the `space` of its image.
+
+    Raises:
+        DataError: a file cannot be read, or does not match the image.
+    """
+    from malpighi.annotations.combined import CombinedAnnotation
+    from malpighi.annotations.open import open_annotation
+    from malpighi.sampling.inclasses import InClasses
+
+    parts: list[Annotation] = []
+    try:
+        for labels in case.labels:
+            told = labels.classes or classes
+            parts.append(open_annotation(labels.path, space, classes=told, row=labels.row, order=labels.order))
+        name = ", ".join(str(labels.path) for labels in case.labels)
+        return InClasses(parts[0] if len(parts) == 1 else CombinedAnnotation(name, parts), classes)
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
 
 
 def _nearest(value: str, have: Iterable[str]) -> str:

@@ -5,32 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (
-    *(".ome.zarr", ".ome.tiff", ".ome.tif", ".nii.gz", ".zarr", ".tiff", ".tif", ".svs", ".ndpi", ".mrxs", ".scn", ".bif"),
-    *(".vms", ".svslide", ".isyntax", ".qptiff", ".png", ".jpeg", ".jpg", ".bmp", ".npy", ".nii", ".dcm"),
-)
-"""Longest first where one ends another: `slide.ome.tif` is called `slide`."""
+from malpighi.images.open import IMAGE_SUFFIXES, is_image
+
+DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".geojson.gz", ".json.gz")
+"""Taken whole: `slide.ome.tif` is called `slide`."""
 
 OUTLINE_SUFFIXES = (".geojson.gz", ".geojson", ".json.gz", ".json", ".zip")
 """Outlines: QuPath GeoJSON, polygon JSON, ImageJ region zips."""
 
 
 def stem(path: Path) -> str:
-    """The file's name without its suffix, double suffixes taken whole."""
-    for suffix in (*IMAGE_SUFFIXES, *OUTLINE_SUFFIXES):
+    """The file's name without its suffix, double suffixes taken whole; dots that begin no known suffix stay."""
+    for suffix in (*DOUBLE_SUFFIXES, *OUTLINE_SUFFIXES, *IMAGE_SUFFIXES):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
-    return path.stem
-
-
-def is_image(path: Path) -> bool:
-    """Whether the suffix is one that some image driver reads; nothing is opened."""
-    return _visible(path) and path.name.lower().endswith(IMAGE_SUFFIXES)
+    return path.name
 
 
 def images_in(folder: Path) -> list[Path]:
     """The images directly in `folder`, in natural order: `tile_2` before `tile_10`."""
-    return _sorted(path for path in _listing(folder) if is_image(path) and (path.is_file() or ".zarr" in path.name))
+    return _sorted(path for path in _listing(folder) if is_image(path))
 
 
 def outlines_in(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from malpighi.errors import DataError
 from malpighi.sampling.cases import Case, Labels
@@ -89,9 +90,6 @@ class _Line:
     def labels(self, case: str) -> tuple[Labels, ...]:
         files = _list(self.values.get("labels", ""), ";")
         names = _list(self.values.get("classes") or self.values.get("class", ""), ";")
-        order = self.values.get("order", "").upper() or "F"
-        if order not in ("F", "C"):
-            raise self.error(f"order {order!r} is unknown; run lengths are F (column-major) or C (row-major)")
         if len(files) > 1 and names and len(names) != len(files):
             raise self.error(f"{len(files)} label files but {len(names)} classes; give one class a file, separated by ';'")
         per_file = [names] if len(files) == 1 else [[name] for name in names] or [[] for _ in files]
@@ -99,8 +97,14 @@ class _Line:
         for text, told in zip(files, per_file, strict=True) if files else ():
             path = self.path("labels", text)
             row = (self.values.get("row") or case) if path.suffix.lower() == ".csv" else ""
-            made.append(Labels(path, tuple(part for name in told for part in _list(name, "+")), row, order))
+            made.append(Labels(path, tuple(part for name in told for part in _list(name, "+")), row, self.order()))
         return tuple(made)
+
+    def order(self) -> Literal["F", "C"]:
+        text = self.values.get("order", "").upper()
+        if text not in ("", "F", "C"):
+            raise self.error(f"order {text!r} is unknown; run lengths are F (column-major) or C (row-major)")
+        return "C" if text == "C" else "F"
 
     def spacing(self) -> float | None:
         text = self.values.get("spacing", "")

@@ -1,0 +1,120 @@
+"""`malpighi inspect`: what is in a data folder, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, console, print_json, progress, say
+from malpighi.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from malpighi.sampling.survey import Survey
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Folder in a known layout, a manifest (.csv), or one image.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the report; default inspect-NAME in this folder.")
+    ] = None,
+    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Keep cases by class or attribute, as in class=tuft,capsule; may repeat.")
+    ] = None,
+    classes: Annotated[str, typer.Option("--classes", help="Names of the masks' classes, separated by commas.")] = "",
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the page with plots and pictures.")] = True,
+    json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Count, measure and check a data set before training on it.
+
+    Prints counts by class, organ, stain and donor, sizes, pixel sizes and intensity, and everything that is broken: files
+    that cannot be read, masks that do not match their image, duplicates across donors. The report folder holds the page
+    report.html, the same figures as survey.json, and one line a case in cases.csv. Exit code 3: something is broken.
+
+    Known layouts: manifest.csv (columns image, labels, class, group, organ, stain, spacing, split); images/ and masks/ with
+    the same names; slides with GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders; STRUCTURE/STAIN/{images,masks};
+    one PNG an object; images alone.
+
+    [bold]Examples[/bold]
+
+        malpighi inspect slides/ --spacing 0.5
+
+        malpighi inspect kidney_structures --only class=tuft,capsule --only stain=PAS -o tuft-report
+    """
+    from malpighi.sampling.layouts import find_cases
+    from malpighi.sampling.survey import survey
+
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    table = find_cases(data, spacing=spacing, classes=names, where=parse_only(only or ()))
+    with progress("measuring", total=len(table)) as advance:
+        found = survey(table, advance)
+    result = found.as_dict()
+    _print(found)
+    if report:
+        from malpighi.reports.survey import case_table, survey_report
+
+        folder = output or Path(f"inspect-{data.resolve().name}")
+        result["report"] = str(survey_report(found).write(folder / "report.html"))
+        _write(folder, found, result, case_table(found))
+        say(f"report: [bold]{result['report']}[/bold]")
+    if json:
+        print_json(result)
+    if found.problems:
+        raise DataError(f"{data}: {len(found.problems)} of {len(table)} cases are broken, see above; repair or remove them")
+
+
+def parse_only(told: Sequence[str]) -> dict[str, list[str]]:
+    """`["class=tuft,capsule", "stain=PAS"]` as what `find_cases` keeps.
+
+    Raises:
+        RecipeError: not of the form key=value.
+    """
+    where: dict[str, list[str]] = {}
+    for text in told:
+        key, _, values = text.partition("=")
+        if not key.strip() or not values.strip():
+            raise RecipeError(f"--only {text!r}: write key=value, several values separated by commas, as in class=tuft,capsule")
+        where.setdefault(key.strip(), []).extend(value.strip() for value in values.split(",") if value.strip())
+    return where
+
+
+def _print(found: Survey) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from malpighi.reports.survey import class_rows, headline
+    from malpighi.reports.words import value_text
+
+    facts = Table(box=None, show_header=False)
+    for name, value in headline(found).items():
+        facts.add_row(name, f"[bold]{escape(value_text(value))}[/bold]")
+    console().print(facts)
+    for key in ("organ", "stain", "donor", "split"):
+        if found.tells(key):
+            counts = list(found.table.counts(key).items())
+            shown = ", ".join(f"{value} {count}" for value, count in counts[:20])
+            console().print(escape(f"{key}: {shown}" + (f", … ({len(counts)})" if len(counts) > 20 else "")))
+    for title, rows in (("classes", class_rows(found)), ("intensity", found.intensity)):
+        if rows:
+            table = Table(*rows[0], box=None, title=title, title_justify="left")
+            for row in rows:
+                table.add_row(*(escape(value_text(value)) for value in row.values()))
+            console().print(table)
+    for line in (*found.table.notes, *found.warnings):
+        console().print(f"[yellow]note:[/yellow] {escape(line)}", soft_wrap=True)
+    for line in found.problems:
+        console().print(f"[red]broken:[/red] {escape(line)}", soft_wrap=True)
+
+
+def _write(folder: Path, found: Survey, result: dict[str, object], cases: str) -> None:
+    """survey.json and cases.csv beside the page."""
+    import json
+
+    from malpighi.annotations.files import replacing
+
+    for name, text in (("survey.json", json.dumps(result, indent=1, ensure_ascii=False)), ("cases.csv", cases)):
+        with replacing(folder / name) as part:
+            part.write_text(text + ("" if text.endswith("\n") else "\n"), encoding="utf-8")

@@ -1,0 +1,318 @@
+"""Survey: what a data set is, measured. `inspect` prints it, recipe `auto` plans by it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malpighi.errors import MalpighiError
+from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, open_labels
+from malpighi.sampling.measure import CaseFacts, Objects, measure_image, measure_objects
+
+PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """Objects of one class over the data set.
+
+    Attributes:
+        cases: labelled for it; `present`: of these, with at least one object.
+        share: of the labelled area, over all labelled cases.
+        diameters_px: of circles (spheres) of the objects' areas, level-0 pixels; sorted.
+        diameters_um: the same in µm, of the cases with a pixel size.
+        areas: in the `unit` squared (cubed): µm where every labelled case has a pixel size, else px.
+    """
+
+    cases: int
+    present: int
+    objects: int
+    share: float
+    diameters_px: np.ndarray
+    diameters_um: np.ndarray
+    areas: np.ndarray
+    unit: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, distributions as 5, 25, 50, 75 and 95 %."""
+        return {
+            "cases": self.cases,
+            "present": self.present,
+            "objects": self.objects,
+            "share": self.share,
+            "median_diameter_px": _median(self.diameters_px),
+            "median_diameter_um": _median(self.diameters_um),
+            "area_percentiles": [float(v) for v in np.percentile(self.areas, (5, 25, 50, 75, 95))] if len(self.areas) else [],
+            "area_unit": self.unit,
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A data set, measured. `facts` are in the order of `table.cases`."""
+
+    table: CaseTable
+    facts: tuple[CaseFacts, ...]
+    duplicates: tuple[tuple[str, ...], ...] = ()
+
+    @cached_property
+    def readable(self) -> tuple[CaseFacts, ...]:
+        """The cases whose image could be read."""
+        return tuple(fact for fact in self.facts if fact.shape)
+
+    @cached_property
+    def problems(self) -> tuple[str, ...]:
+        """What is broken, one line each."""
+        return tuple(line for fact in self.facts for line in fact.problems)
+
+    @cached_property
+    def classes(self) -> dict[str, ClassFacts]:
+        """Objects by class."""
+        return {name: _class_facts(name, self.readable) for name in self.table.classes}
+
+    @property
+    def rank(self) -> int:
+        """Spatial axes of the images; the most frequent where they differ."""
+        return _commonest(len(fact.shape) for fact in self.readable) or 2
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """Images by type of their values."""
+        return dict(Counter(fact.dtype for fact in self.readable))
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Images by number of channels."""
+        return dict(Counter(len(fact.channels) for fact in self.readable))
+
+    @property
+    def spacings(self) -> dict[str, int]:
+        """Images by level-0 pixel size; `px` where it is unknown."""
+        return dict(
+            Counter(" × ".join(f"{v:g}" for v in fact.spacing) + " µm" if fact.spacing else "px" for fact in self.readable)
+        )
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Median µm per voxel by axis; empty where any image has no pixel size, or the ranks differ."""
+        every = [fact.spacing for fact in self.readable]
+        if not every or not all(every) or len({len(values) for values in every}) > 1:
+            return ()
+        return tuple(float(v) for v in np.median(np.array(every), axis=0))
+
+    @cached_property
+    def intensity(self) -> list[dict[str, Any]]:
+        """Percentiles by channel over all images, each with the same weight; of the images with the commonest channels."""
+        chosen = self.like_most()
+        if not chosen:
+            return []
+        out = []
+        for k, name in enumerate(chosen[0].channels):
+            values = np.concatenate([fact.values[k] for fact in chosen])
+            values = values[np.isfinite(values)]
+            numbers = np.percentile(values, PERCENTILES) if len(values) else np.full(len(PERCENTILES), np.nan)
+            told = {f"p{p:g}": float(v) for p, v in zip(PERCENTILES, numbers, strict=True)}
+            out.append(
+                {"channel": name, "mean": _mean(values), "std": float(values.std()) if len(values) else math.nan, **told}
+            )
+        return out
+
+    def like_most(self) -> tuple[CaseFacts, ...]:
+        """The images that have as many channels as most."""
+        usual = _commonest(len(fact.channels) for fact in self.readable)
+        return tuple(fact for fact in self.readable if len(fact.channels) == usual)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is readable but may surprise, one line each."""
+        return tuple(_warnings(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        sizes = np.array([fact.shape for fact in self.readable if len(fact.shape) == self.rank])
+        return {
+            "data": str(self.table.root),
+            "layout": self.table.layout,
+            "cases": len(self.table),
+            "labelled": len(self.table.labelled),
+            "groups": len(self.table.counts("group")),
+            "rank": self.rank,
+            "counts": {key: self.table.counts(key) for key in ("class", "organ", "stain", "donor", "split") if self.tells(key)},
+            "classes": {name: facts.as_dict() for name, facts in self.classes.items()},
+            "sizes": {
+                "smallest": sizes.min(0).tolist() if len(sizes) else [],
+                "median": np.median(sizes, axis=0).tolist() if len(sizes) else [],
+                "largest": sizes.max(0).tolist() if len(sizes) else [],
+            },
+            "spacings": self.spacings,
+            "spacing_um": list(self.spacing),
+            "dtypes": self.dtypes,
+            "channels": {str(n): count for n, count in self.channels.items()},
+            "intensity": self.intensity,
+            "notes": list(self.table.notes),
+            "warnings": list(self.warnings),
+            "broken": list(self.problems),
+        }
+
+    def tells(self, key: str) -> bool:
+        """Whether any case says anything of `key`."""
+        return key == "class" or any(value != UNKNOWN for value in self.table.counts(key))
+
+
+def survey(table: CaseTable, progress: Callable[[], None] | None = None, workers: int | None = None) -> Survey:
+    """Open every image and every label of a data set, and measure them.
+
+    Memory stays bounded for images of any size; what cannot be read is noted and the rest goes on.
+
+    Args:
+        table: from `find_cases`.
+        progress: called after each case.
+        workers: threads; default as many as the process may use, at most 8.
+    """
+    threads = workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+    def measure(case: Case) -> CaseFacts:
+        return measure_case(case, table.classes)
+
+    facts = []
+    with ThreadPoolExecutor(threads) as pool:
+        for fact in pool.map(measure, table.cases):
+            facts.append(fact)
+            if progress is not None:
+                progress()
+    return Survey(table, tuple(facts), tuple(same_files(table)))
+
+
+def measure_case(case: Case, classes: tuple[str, ...]) -> CaseFacts:
+    """Facts of one case; errors become its `problems`, and what could still be measured stays."""
+    from malpighi.images.open import open_image
+
+    try:
+        source = open_image(case.image, spacing=case.spacing)
+    except (MalpighiError, OSError) as error:
+        return CaseFacts(case.id, str(case.image), problems=(str(error),))
+    facts = CaseFacts(case.id, str(case.image))
+    with source:
+        try:
+            facts = measure_image(case, source)
+            if case.labels:
+                annotation = open_labels(case, source.space, classes)
+                objects, reduction = measure_objects(annotation)
+                facts = replace(facts, objects=objects, reduction=reduction, notes=(*facts.notes, *annotation.notes))
+                annotation.close()
+        except (MalpighiError, OSError) as error:
+            facts = replace(facts, problems=(*facts.problems, str(error)))
+    return facts
+
+
+def same_files(table: CaseTable) -> Iterator[tuple[str, ...]]:
+    """Ids of cases whose image files hold the same bytes (of large files: size, beginning and end)."""
+    by_size: dict[int, list[Case]] = {}
+    for case in table.cases:
+        if case.image.is_file():
+            by_size.setdefault(case.image.stat().st_size, []).append(case)
+    by_content: dict[str, list[str]] = {}
+    for cases in by_size.values():
+        for case in cases if len(cases) > 1 else ():
+            by_content.setdefault(_digest(case.image), []).append(case.id)
+    yield from (tuple(ids) for ids in by_content.values() if len(ids) > 1)
+
+
+def _digest(path: Path, part: int = 1 << 20) -> str:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        digest = hashlib.sha256(file.read(part) + str(size).encode())
+        file.seek(max(part, size - part))
+        digest.update(file.read(part))
+    return digest.hexdigest()
+
+
+def _class_facts(name: str, facts: tuple[CaseFacts, ...]) -> ClassFacts:
+    told = [(fact, fact.objects[name]) for fact in facts if name in fact.objects]
+    sizes = [(fact, objects.sizes) for fact, objects in told if len(objects.sizes)]
+    pixels = [_diameters(areas, len(fact.shape)) for fact, areas in sizes]
+    physical = [_diameters(areas * math.prod(fact.spacing), len(fact.shape)) for fact, areas in sizes if fact.spacing]
+    um = bool(sizes) and all(fact.spacing for fact, _ in sizes)
+    areas = [values * (math.prod(fact.spacing) if um else 1) for fact, values in sizes]
+    voxels = np.array([math.prod(fact.shape) for fact, _ in told], float)
+    return ClassFacts(
+        cases=len(told),
+        present=sum(objects.share > 0 for _, objects in told),
+        objects=sum(objects.count for _, objects in told),
+        share=float((voxels * [objects.share for _, objects in told]).sum() / voxels.sum()) if told else math.nan,
+        diameters_px=_joined(pixels),
+        diameters_um=_joined(physical),
+        areas=_joined(areas),
+        unit="µm" if um else "px",
+    )
+
+
+def _diameters(sizes: np.ndarray, rank: int) -> np.ndarray:
+    """Of the circle of an area, of the sphere of a volume."""
+    return 2 * np.sqrt(sizes / math.pi) if rank == 2 else np.cbrt(6 * sizes / math.pi)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate(parts)) if parts else np.zeros(0)
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _commonest(values: Iterator[int]) -> int | None:
+    counted = Counter(values).most_common(1)
+    return counted[0][0] if counted else None
+
+
+def _warnings(found: Survey) -> Iterator[str]:
+    for what, values in (("value types", found.dtypes), ("channel counts", found.channels)):
+        if len(values) > 1:
+            spelt = ", ".join(f"{value} ({count})" for value, count in values.items())
+            yield f"the images differ in {what}: {spelt}"
+    if "px" in found.spacings and len(found.spacings) > 1:
+        yield f"{found.spacings['px']} images have no pixel size and the others do; give it with --spacing or in manifest.csv"
+    elif "px" in found.spacings:
+        yield "no pixel size is known: everything is in pixels; give it with --spacing where you know it"
+    ranks = Counter(len(fact.shape) for fact in found.readable)
+    if len(ranks) > 1:
+        yield f"2-D and 3-D images are mixed: {ranks[2]} and {ranks[3]}"
+    yield from _label_warnings(found)
+    group = {case.id: case.value("group") for case in found.table.cases}
+    for ids in found.duplicates:
+        apart = len({group[name] for name in ids}) > 1
+        danger = "; they are in different groups, so a fold may validate on what it trained on" if apart else ""
+        yield f"the same image file: {', '.join(ids)}{danger}"
+
+
+def _label_warnings(found: Survey) -> Iterator[str]:
+    empty = [fact.id for fact in found.readable if fact.objects and not any(o.share > 0 for o in fact.objects.values())]
+    if empty:
+        yield f"{len(empty)} annotations hold no object, such as {empty[0]}"
+    for name, facts in found.classes.items():
+        if found.table.labelled and not facts.objects and not found.problems:
+            yield f"class {name!r} has no object in any case"
+    coarse = [fact for fact in found.readable if fact.reduction > 1]
+    if coarse:
+        yield f"objects of {len(coarse)} large images were measured at 1/{max(f.reduction for f in coarse):g} of their resolution"
+    noted = [line for fact in found.readable for line in fact.notes]
+    yield from noted[:20]
+    if len(noted) > 20:
+        yield f"and {len(noted) - 20} more notes of this kind"
+
+
+__all__ = ["ClassFacts", "Objects", "Survey", "measure_case", "survey"]
