@@ -1,0 +1,210 @@
+"""Scores of many images as tables: overall, by class, organ, stain and donor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from malpighi.metrics.bootstrap import FEWEST, Bootstrap
+from malpighi.metrics.instances import ObjectScore
+from malpighi.metrics.overlap import Overlap, combined
+
+TABLES = ("class", "organ", "stain", "donor")
+"""Tables that every report has, be they empty."""
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores of one class in one image.
+
+    Attributes:
+        case: the image's id.
+        group: its donor; "" where unknown: the image then stands for itself.
+        attributes: "organ", "stain", … → value.
+        label: the class.
+        overlap: counts of this class alone; without a scored voxel the row says nothing and is left out.
+        objects: matches at IoU .5; None where objects were not scored.
+    """
+
+    case: str
+    group: str
+    attributes: Mapping[str, str]
+    label: str
+    overlap: Overlap
+    objects: ObjectScore | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> bool:
+        """Whether anybody said what is in this image."""
+        return bool(self.overlap.voxels[0] > 0)
+
+    @property
+    def unit(self) -> str:
+        """What is resampled: the donor, or the image where donors are unknown."""
+        return self.group or f"case {self.case}"
+
+
+def summarise(rows: Sequence[Row], bootstrap: Bootstrap | None = None) -> Summary:
+    """Make all tables.
+
+    `dice` is HuBMAP's: the mean over images (and classes) of each one's Dice; `pooled_dice` and `iou`, `precision`,
+    `recall` are of all voxels together. Intervals are over donors. NaN and missing intervals are None.
+
+    Returns:
+        JSON-able: the overall entry (`dice`, `dice_interval`, `pooled_dice`, `pooled_dice_interval`, `iou`, `precision`,
+        `recall`, `objects`, `images`, `groups`), and `by` → table → value → entry, `cases`, `warnings`, `bootstrap`.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    scored = [row for row in rows if row.scored]
+    by: dict[str, dict[str, Summary]] = {}
+    for table in dict.fromkeys((*TABLES, *(name for row in scored for name in row.attributes))):
+        by[table] = {value: _entry(part, bootstrap) for value, part in sorted(_parted(scored, table).items())}
+    return {
+        **_entry(scored, bootstrap),
+        "by": by,
+        "cases": [_case(row) for row in scored],
+        "warnings": _warnings(rows, scored),
+        "bootstrap": {
+            "resamples": bootstrap.resamples,
+            "confidence": bootstrap.confidence,
+            "seed": bootstrap.seed,
+            "over": "donors",
+        },
+    }
+
+
+def _parted(rows: Sequence[Row], table: str) -> dict[str, list[Row]]:
+    """Rows by their value in a table; those of unknown value are listed only beside known ones."""
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        if table == "class":
+            value = row.label
+        elif table == "donor":
+            value = row.group or row.attributes.get("donor", "")
+        else:
+            value = row.attributes.get(table, "")
+        parts.setdefault(value or "unknown", []).append(row)
+    return {} if set(parts) == {"unknown"} else parts
+
+
+# columns of the sums that everything else is made of
+_DICE, _ROWS, _TP, _FP, _FN, _FOUND, _MADE_UP, _MISSED = range(8)
+
+
+def _sums(row: Row) -> tuple[float, ...]:
+    o, k = row.overlap, row.objects or ObjectScore(0, 0, 0)
+    return (float(o.dice[0]), 1, o.tp[0], o.fp[0], o.fn[0], k.tp, k.fp, k.fn)
+
+
+def _mean_dice(sums: np.ndarray) -> np.ndarray:
+    return sums[:, _DICE] / np.maximum(sums[:, _ROWS], 1)
+
+
+def _f1(tp: int, fp: int, fn: int, sums: np.ndarray) -> np.ndarray:
+    whole = 2 * sums[:, tp] + sums[:, fp] + sums[:, fn]
+    return np.where(whole > 0, 2 * sums[:, tp] / np.maximum(whole, 1), 1.0)
+
+
+def _entry(rows: Sequence[Row], bootstrap: Bootstrap) -> Summary:
+    total = combined([row.overlap for row in rows])
+    sums = np.array([_sums(row) for row in rows], np.float64).reshape(-1, 8)
+    drawn = bootstrap.sums([row.unit for row in rows], sums)
+    scored_objects = [row.objects for row in rows if row.objects is not None]
+    objects = None
+    if scored_objects:
+        whole = sum(scored_objects, ObjectScore(0, 0, 0))
+        objects = {
+            "f1": whole.f1,
+            "f1_interval": _listed(bootstrap.interval(drawn, lambda s: _f1(_FOUND, _MADE_UP, _MISSED, s))),
+            "precision": _number(whole.precision),
+            "recall": _number(whole.recall),
+            "pq": whole.pq,
+            "tp": whole.tp,
+            "fp": whole.fp,
+            "fn": whole.fn,
+        }
+    return {
+        "dice": _number(float(sums[:, _DICE].mean())) if len(rows) else None,
+        "dice_interval": _listed(bootstrap.interval(drawn, _mean_dice)),
+        "pooled_dice": _number(float(total.dice[0])),
+        "pooled_dice_interval": _listed(bootstrap.interval(drawn, lambda s: _f1(_TP, _FP, _FN, s))),
+        "iou": _number(float(total.iou[0])),
+        "precision": _number(float(total.precision[0])),
+        "recall": _number(float(total.recall[0])),
+        "objects": objects,
+        "images": len({row.case for row in rows}),
+        "groups": len({row.unit for row in rows}),
+    }
+
+
+def _case(row: Row) -> Summary:
+    o = row.overlap
+    return {
+        "case": row.case,
+        "class": row.label,
+        "group": row.group,
+        **{name: value for name, value in row.attributes.items() if name not in ("case", "class", "group")},
+        "dice": float(o.dice[0]),
+        "iou": float(o.iou[0]),
+        "precision": _number(float(o.precision[0])),
+        "recall": _number(float(o.recall[0])),
+        "f1": None if row.objects is None else row.objects.f1,
+        **row.extra,
+    }
+
+
+def _warnings(rows: Sequence[Row], scored: Sequence[Row]) -> list[str]:
+    found = []
+    groups = len({row.unit for row in scored})
+    if groups < FEWEST:
+        found.append(f"{groups} donor{'s' * (groups != 1)} scored: no confidence interval is given for fewer than {FEWEST}")
+    if any(not row.group for row in scored):
+        found.append("donors are unknown: intervals take every image for a donor of its own, and may be too narrow")
+    if len(scored) < len(rows):
+        found.append(f"{len(rows) - len(scored)} of {len(rows)} image-class pairs hold no labelled voxel and are not scored")
+    return found
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def text_table(summary: Summary) -> str:
+    """The tables of `summarise` as aligned plain text, one line a value, warnings below."""
+    percent = f"{100 * summary['bootstrap']['confidence']:g} % interval"
+    header = ("", "", "Dice", percent, "pooled", "IoU", "precision", "recall", "object F1", "images", "donors")
+    lines: list[tuple[str, ...]] = [header, ("all", "", *_cells(summary))]
+    for table, entries in summary["by"].items():
+        lines += [(table, value, *_cells(entry)) for value, entry in entries.items()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*text, *(f"note: {warning}" for warning in summary["warnings"])])
+
+
+def _cells(entry: Summary) -> tuple[str, ...]:
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    interval = entry["dice_interval"]
+    return (
+        number(entry["dice"]),
+        "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}",
+        *(number(entry[name]) for name in ("pooled_dice", "iou", "precision", "recall")),
+        number(entry["objects"]["f1"] if entry["objects"] else None),
+        str(entry["images"]),
+        str(entry["groups"]),
+    )
