@@ -98,6 +98,8 @@ def _geometry(roi: ImagejRoi) -> BaseGeometry | None:
         return shapely.Polygon(np.stack([x + width / 2 * (1 + np.cos(angle)), y + height / 2 * (1 + np.sin(angle))], axis=1))
     if roi.roitype in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
         points = np.asarray(roi.coordinates(), np.float64)
+        if not np.isfinite(points).all():
+            raise ValueError("a coordinate is not a finite number")
         return shapely.Polygon(points) if len(points) >= 3 else shapely.Polygon()
     return None
 

@@ -50,8 +50,6 @@ def checked(
     import shapely
 
     geometries = np.asarray([shape.geometry for shape in found], object)
-    if len(geometries) and not np.isfinite(shapely.get_coordinates(geometries)).all():
-        raise DataError(f"{path}: an outline has a coordinate that is not a finite number; export the file again")
     crossing = np.flatnonzero(~shapely.is_valid(geometries)) if len(geometries) else np.zeros(0, int)
     shapes = list(found)
     for index in crossing:
@@ -164,7 +162,7 @@ def _classes(name: str, shapes: Sequence[Shape], asked: tuple[str, ...]) -> tupl
     """The class of every shape, and the classes the annotation speaks of."""
     named = tuple(dict.fromkeys(s.label for s in shapes if s.label))
     if not named:
-        if len(asked) > 1:
+        if shapes and len(asked) > 1:
             raise DataError(f"{name}: its objects carry no class, yet {len(asked)} are given ({', '.join(asked)}); give one")
         speaks = asked or (UNNAMED,)
         return [speaks[0]] * len(shapes), speaks

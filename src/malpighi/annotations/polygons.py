@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from malpighi.annotations.files import once_per_file, replacing
-from malpighi.annotations.geojson import parse_json
+from malpighi.annotations.geojson import outlines_of, parse_json
 from malpighi.annotations.outlines import Outlines, checked
 from malpighi.annotations.rings import geometries_of
 from malpighi.errors import DataError
@@ -26,6 +26,14 @@ def read_polygons(path: Path) -> Outlines:
         DataError: not such a list.
     """
     return polygons_of(path, parse_json(path))
+
+
+@once_per_file
+def read_json(path: Path) -> Outlines:
+    """Read a `.json`, which may be polygon JSON or GeoJSON: only its content tells."""
+    content = parse_json(path)
+    rings = isinstance(content, list) and all(isinstance(item, list) for item in content)
+    return polygons_of(path, content) if rings else outlines_of(path, content)
 
 
 def polygons_of(path: Path, content: Any) -> Outlines:

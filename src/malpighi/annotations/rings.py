@@ -43,6 +43,10 @@ def geometries_of(path: object, objects: Sequence[Sequence[Sequence[Sequence[Any
         return out
     lengths = np.array([len(ring) for ring in rings])
     points = _points(path, rings, owner, [len(part) for part in parts])
+    if not np.isfinite(points).all():
+        first = np.searchsorted(np.cumsum(lengths), np.argmin(np.isfinite(points).all(axis=1)), "right")
+        index = np.repeat(owner, [len(part) for part in parts])[first]
+        raise DataError(f"{path}: object {index + 1} has a coordinate that is not a finite number; export the file again")
     points, ring = _closed(points, lengths)
     closed = shapely.linearrings(points, indices=ring)
     polygons = shapely.polygons(closed, indices=np.repeat(np.arange(len(parts)), [len(part) for part in parts]))

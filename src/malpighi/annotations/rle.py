@@ -127,7 +127,7 @@ class RunLengths:
         line = np.repeat(np.arange(n), met)
         run = np.arange(len(line)) - np.repeat(np.cumsum(met) - met, met) + low[line]
         base = offsets[line]
-        if places[-1] - places[0] == m - 1:  # every voxel: the place is its own index
+        if (np.diff(places) == 1).all():  # every voxel: the place is its own index
             first, last = (np.clip(edge[run] - base - places[0], 0, m) for edge in (self.starts, self.stops))
         else:
             first, last = (np.searchsorted(places, edge[run] - base) for edge in (self.starts, self.stops))
@@ -152,8 +152,11 @@ class RunLengths:
 def _numbers(text: str, name: str) -> np.ndarray:
     """The whole numbers in `text`. Characters are checked first: NumPy's fast parser only warns of what it cannot read."""
     if text.encode("utf-8", "replace").translate(None, b"0123456789 \t\r\n"):
-        place, bad = next((i, t) for i, t in enumerate(text.split()) if not (t.isascii() and t.isdigit()))
-        raise DataError(f"{name}: pair {place // 2 + 1} holds {bad[:20]!r}; run lengths are positive whole numbers")
+        words = text.split()
+        for place, word in enumerate(words):
+            if not (word.isascii() and word.isdigit()):
+                raise DataError(f"{name}: pair {place // 2 + 1} holds {word[:20]!r}; run lengths are positive whole numbers")
+        text = " ".join(words)  # white space of another kind
     if not text.strip():
         return np.empty(0, np.int64)
     return np.fromstring(text, dtype=np.int64, sep=" ")

@@ -1,0 +1,132 @@
+"""From a path to the annotation it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from malpighi.annotations.base import Annotation
+from malpighi.annotations.rle import Order
+from malpighi.errors import DataError
+from malpighi.geometry import Space
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a reader; each takes what it needs."""
+
+    path: Path
+    space: Space
+    classes: tuple[str, ...]
+    row: str
+    order: Order
+    on_damage: Literal["raise", "fill"]
+
+
+def _runs(asked: Request) -> Annotation:
+    from malpighi.annotations.submissions import open_rle
+
+    return open_rle(asked.path, asked.space, asked.classes, asked.row, asked.order)
+
+
+def _geojson(asked: Request) -> Annotation:
+    from malpighi.annotations.geojson import read_geojson
+    from malpighi.annotations.outlines import ShapesAnnotation
+
+    return ShapesAnnotation(str(asked.path), asked.space, read_geojson(asked.path), asked.classes)
+
+
+def _json(asked: Request) -> Annotation:
+    from malpighi.annotations.outlines import ShapesAnnotation
+    from malpighi.annotations.polygons import read_json
+
+    return ShapesAnnotation(str(asked.path), asked.space, read_json(asked.path), asked.classes)
+
+
+def _imagej(asked: Request) -> Annotation:
+    from malpighi.annotations.imagej import read_imagej
+    from malpighi.annotations.outlines import ShapesAnnotation
+
+    return ShapesAnnotation(str(asked.path), asked.space, read_imagej(asked.path), asked.classes)
+
+
+def _mask(asked: Request) -> Annotation:
+    from malpighi.annotations.masks import open_mask
+
+    return open_mask(asked.path, asked.space, asked.classes, asked.on_damage)
+
+
+def _folder(asked: Request) -> Annotation:
+    from malpighi.annotations.folders import FolderAnnotation
+
+    return FolderAnnotation(asked.path, asked.space, asked.classes)
+
+
+READERS: dict[str, Callable[[Request], Annotation]] = {
+    ".csv": _runs,
+    ".csv.gz": _runs,
+    ".geojson": _geojson,
+    ".geojson.gz": _geojson,
+    ".json": _json,
+    ".json.gz": _json,
+    ".roi": _imagej,
+    ".zip": _imagej,
+    ".png": _mask,
+    ".bmp": _mask,
+    ".tif": _mask,
+    ".tiff": _mask,
+    ".zarr": _mask,
+    ".jpg": _mask,  # refused there, with the reason
+    ".jpeg": _mask,
+}
+"""Readers by suffix; a folder that is no Zarr holds one PNG an object."""
+
+ANNOTATION_SUFFIXES = tuple(suffix for suffix in READERS if suffix not in (".jpg", ".jpeg"))
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix as the table spells it: lower case, `.gz` with what is before it, `.ome.zarr` as `.zarr`."""
+    path = Path(path)
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
+
+def open_annotation(
+    path: Path,
+    space: Space,
+    classes: tuple[str, ...] = (),
+    row: str = "",
+    order: Order = "F",
+    on_damage: Literal["raise", "fill"] = "raise",
+) -> Annotation:
+    """Open labels of any format; the suffix says which.
+
+    Args:
+        path: file, Zarr, or folder of one PNG an object.
+        space: of the image the labels belong to.
+        classes: what values or unnamed objects mean, or which named ones to take; empty: what the file says.
+        row: for tables that hold many images, the id of this one.
+        order: for run lengths, "F" column-major or "C" row-major.
+        on_damage: for label images, as `open_image`.
+
+    Raises:
+        DataError: the path does not exist, its suffix is unknown, or its content is wrong.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; check the path of the labels")
+    suffix = suffix_of(path)
+    reader = READERS.get(suffix) or (_folder_reader(path) if path.is_dir() else None)
+    if reader is None:
+        raise DataError(
+            f"{path}: labels with the suffix {suffix or '(none)'} are not known; allowed are "
+            f"{' '.join(ANNOTATION_SUFFIXES)} and a folder of one PNG an object"
+        )
+    return reader(Request(path, space, tuple(classes), row, order, on_damage))
+
+
+def _folder_reader(path: Path) -> Callable[[Request], Annotation]:
+    marks = ("zarr.json", ".zgroup", ".zarray")
+    return _mask if any((path / mark).exists() for mark in marks) else _folder
