@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from malpighi.errors import OutputError
 from malpighi.reports.embed import picture
-from malpighi.reports.words import MISSING, value_text
+from malpighi.reports.words import value_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -84,6 +84,7 @@ class Report:
         columns: Sequence[str] | None = None,
         caption: str = "",
         colors: Mapping[str, tuple[int, int, int]] | None = None,
+        fold: str = "",
     ) -> Report:
         """A table.
 
@@ -92,6 +93,7 @@ class Report:
             columns: headings; of mappings, default all keys in the order met.
             caption: a line above.
             colors: text of the first column → (r, g, b); drawn as a small swatch beside it.
+            fold: where given, the table is closed behind this line until the reader opens it.
         """
         held = list(rows)
         if columns is None:
@@ -99,7 +101,9 @@ class Report:
         values = [[row.get(c) for c in columns] if isinstance(row, Mapping) else list(row) for row in held]
         number = [_numeric(row[i] if i < len(row) else None for row in values) for i in range(len(columns))]
         cells = [[value_text(value) for value in row] for row in values]
-        return self._add("table", columns=list(columns), cells=cells, number=number, caption=caption, colors=colors or {})
+        return self._add(
+            "table", columns=list(columns), cells=cells, number=number, caption=caption, colors=colors or {}, fold=fold
+        )
 
     def figure(self, image: bytes | Figure, caption: str = "") -> Report:
         """A picture over the whole width: PNG, JPEG or WebP bytes, or a matplotlib Figure."""
@@ -148,10 +152,10 @@ class Report:
 
 
 def _numeric(column: Iterable[Any]) -> bool:
-    """Whether a column holds numbers, or text that begins like one, and so is set flush right."""
+    """Whether a column holds numbers, or text of numbers (intervals, shares), and so is set flush right."""
     held = [value for value in column if value is not None]
     return bool(held) and all(
-        (isinstance(v, Number) and not isinstance(v, bool)) or (isinstance(v, str) and re.match(rf"[-−]?\d|{MISSING}$", v))
+        (isinstance(v, Number) and not isinstance(v, bool)) or (isinstance(v, str) and re.fullmatch(r"[-−–\d.,\s%]+", v))
         for v in held
     )
 

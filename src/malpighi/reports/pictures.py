@@ -194,7 +194,7 @@ def scale_bar(axes: Axes, spacing: float, width: int, thickness: float = 0.008) 
     axes.add_patch(_rectangle(x, y - thick, length / spacing, thick, "black"))
     label = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "boxstyle": "round,pad=0.15"}
-    axes.text(x, y - 2.4 * thick, label, color="black", fontsize=7, va="bottom", bbox=box)
+    axes.text(x, y - 2.4 * thick - 0.01 * width, label, color="black", fontsize=7, va="bottom", bbox=box)
 
 
 def round_length(about: float) -> float:

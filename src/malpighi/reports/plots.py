@@ -47,22 +47,24 @@ def score_bars(
     """Scores as points with their intervals, one line each, grouped.
 
     Args:
-        groups: "class", "organ", "stain", … → name → (score, low, high); the interval may be None.
+        groups: "class", "organ", "stain", … → name → (score, low, high); the interval may be None. A group called "" has no
+            heading.
         label: name of the score.
         colors: name → (r, g, b); names without one are drawn plainly.
     """
     lines = sum(len(group) for group in groups.values())
-    figure = Figure(figsize=(7.2, 0.27 * (lines + len(groups)) + 0.65), layout="constrained")
+    figure = Figure(figsize=(7.2, 0.27 * (lines + sum(map(bool, groups))) + 0.65), layout="constrained")
     axes = _quiet(figure.add_subplot(), grid="x")
     y, lowest = 0.0, 1.0
     ticks: list[float] = []
     names: list[str] = []
     headings: list[float] = []
     for group, scores in groups.items():
-        ticks.append(y)
-        names.append(group)
-        headings.append(y)
-        y += 1
+        if group:
+            ticks.append(y)
+            names.append(group)
+            headings.append(y)
+            y += 1
         for name, (score, low, high) in scores.items():
             color = hex_color((colors or {}).get(name, _PLAIN))
             if low is not None and high is not None and not np.isnan([low, high]).any():

@@ -14,7 +14,7 @@ from malpighi.reports.colors import RGB, class_colors
 from malpighi.reports.html import Report
 from malpighi.reports.plots import histogram
 from malpighi.reports.runfolder import read_json
-from malpighi.reports.scores import add_scores, interval
+from malpighi.reports.scores import add_scores, dice
 from malpighi.reports.words import duration_text, interval_text, memory_text
 
 _COLUMNS = ("class", "area_um2", "area_px2", "volume_um3", "volume_px3", "circularity", "mean_probability")  # that a page shows
@@ -54,32 +54,39 @@ def write_prediction_report(folder: Path, pictures: Pictures | None = None, repo
 
 
 def write_evaluation_report(
-    path: Path, scores: Mapping[str, Any], pictures: Pictures | None = None, title: str = "Evaluation", subtitle: str = ""
+    path: Path,
+    scores: Mapping[str, Any],
+    pictures: Pictures | None = None,
+    title: str = "Evaluation",
+    subtitle: str = "",
+    classes: Sequence[str] = (),
 ) -> Path:
     """Write the page of `evaluate`.
 
     Args:
         path: the HTML file.
-        scores: result of `metrics.report`.
+        scores: result of `metrics.report.summarise`.
         pictures: caption → PNG bytes, usually `comparison` of the best, median and worst image.
         title: heading, usually the prediction's name.
         subtitle: what was compared with what.
+        classes: the run's, so that each keeps its colour; default those scored.
 
     Raises:
         OutputError: the page cannot be written.
     """
-    classes = list((scores.get("by") or {}).get("class") or ())
     page = Report(title, subtitle, kind="evaluation report")
     facts = {
         "Dice": scores.get("dice"),
-        "95 % interval": interval_text(*interval(scores)),
+        "interval": interval_text(*dice(scores)[1:]),
         "IoU": scores.get("iou"),
         "precision": scores.get("precision"),
         "recall": scores.get("recall"),
+        "object F1": (scores.get("objects") or {}).get("f1"),
+        "images": scores.get("images"),
     }
     page.facts({name: value for name, value in facts.items() if value not in (None, "–")})
     page.section("Scores")
-    add_scores(page, scores, class_colors(classes))
+    add_scores(page, scores, class_colors(list(classes) or list((scores.get("by") or {}).get("class") or ())))
     if pictures:
         page.section("Cases", "Truth, prediction, and where they disagree.")
         for caption, image in pictures.items():
@@ -102,6 +109,8 @@ def _headline(page: Report, manifest: Mapping[str, Any], counts: Mapping[str, in
         "peak memory": memory_text(manifest.get("peak_memory_mb")),
     }
     page.facts({name: value for name, value in facts.items() if value not in (None, "–")})
+    if str(manifest.get("spacing", "")).endswith("px"):
+        page.warning("The image carries no pixel size: all sizes and areas are in pixels, not in micrometres.")
     damage = list(manifest.get("damage") or ())
     if damage:
         parts = "1 part" if len(damage) == 1 else f"{len(damage)} parts"
@@ -110,8 +119,6 @@ def _headline(page: Report, manifest: Mapping[str, Any], counts: Mapping[str, in
         page.table([[line] for line in damage[:_LISTED]], ["where and why"])
         if len(damage) > _LISTED:
             page.text(f"… and {len(damage) - _LISTED} more; manifest.json lists them all.")
-    if str(manifest.get("spacing", "")).endswith("px"):
-        page.warning("The image carries no pixel size: all sizes and areas are in pixels, not in micrometres.")
 
 
 def _objects(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The section of a page that shows scores: table and interval plot by class, organ, stain, donor."""
+"""The part of a page that shows scores: a plot of intervals, and tables by class, organ, stain, donor and image."""
 
 from __future__ import annotations
 
@@ -7,53 +7,68 @@ from typing import Any
 
 from malpighi.reports.colors import RGB
 from malpighi.reports.html import Report
-from malpighi.reports.words import interval_text
+from malpighi.reports.words import MISSING, interval_text
 
-_COLUMNS = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall", "f1": "object F1"}
-_COUNTS = {"images": "images", "groups": "donors", "n": "images", "cases": "images"}
+_DRAWN = 16  # a table of more rows than this is not drawn, only listed
 
 
 def add_scores(report: Report, scores: Mapping[str, Any], colors: Mapping[str, RGB] | None = None) -> None:
-    """Append the tables and the plot of a `metrics.report` result to the section that is open.
+    """Append the result of `metrics.report.summarise` to the section that is open.
 
     Args:
-        scores: overall values and `by`: "class", "organ", … → name → values, `low` and `high` of the Dice interval among them.
+        report: the page.
+        scores: as `summarise` made it, or read back from JSON; what is missing is left out.
         colors: class → (r, g, b).
     """
     from malpighi.reports.plots import score_bars
 
     by = {kind: group for kind, group in (scores.get("by") or {}).items() if group}
-    plot = {kind: {name: (v.get("dice"), *interval(v)) for name, v in group.items()} for kind, group in by.items()}
-    if any(interval(scores)) and scores.get("dice") is not None:
-        plot = {"overall": {"all": (scores["dice"], *interval(scores))}} | plot
-    if plot:
-        caption = "Dice with 95 % bootstrap intervals over groups (donors), where there are enough of them to say."
-        report.figure(score_bars(plot, colors=colors), caption)
+    percent = f"{100 * (scores.get('bootstrap') or {}).get('confidence', 0.95):g} %"
+    drawn = {kind: {name: dice(v) for name, v in group.items()} for kind, group in by.items() if len(group) <= _DRAWN}
+    if scores.get("dice") is not None:
+        drawn = {"": {"all": dice(scores)}} | drawn
+    if drawn:
+        report.figure(
+            score_bars(drawn, colors=colors), f"Mean Dice of an image, with {percent} bootstrap intervals over donors."
+        )
+    for note in scores.get("warnings") or ():
+        report.text(f"{note[:1].upper()}{note[1:]}.")
     for kind, group in by.items():
-        rows = [_row(kind, name, values) for name, values in group.items()]
-        report.table(rows, _columns(rows), colors=colors if kind == "class" else None)
+        rows = [{kind: name, **_row(values, percent)} for name, values in group.items()]
+        report.table(rows, _said(rows), colors=colors if kind == "class" else None)
+    _add_cases(report, scores.get("cases") or ())
 
 
-def interval(values: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The Dice interval among `values`; (None, None) where there is none."""
-    pair: Sequence[float | None] | None = values.get("interval")
-    return (pair[0], pair[1]) if pair else (None, None)
+def dice(entry: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """Dice of an entry and the ends of its interval."""
+    low, high = entry.get("dice_interval") or (None, None)
+    return entry.get("dice"), low, high
 
 
-def _row(kind: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {kind: name}
-    for key, heading in _COLUMNS.items():
-        if key in values:
-            row[heading] = values[key]
-            if key == "dice":
-                row["95 % interval"] = interval_text(*interval(values))
-    for key, heading in _COUNTS.items():
-        if key in values:
-            row.setdefault(heading, values[key])
-    return row
+def _add_cases(report: Report, cases: Sequence[Mapping[str, Any]]) -> None:
+    """Every image, worst first: those are the ones to look at."""
+    if cases:
+        rows = sorted(cases, key=lambda case: case.get("dice") or 0.0)
+        rows = [{key: value for key, value in row.items() if value != ""} for row in rows]
+        report.table(rows, _said(rows), fold=f"Every image and class, worst first ({len(rows)})")
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _row(entry: Mapping[str, Any], percent: str) -> dict[str, Any]:
+    objects = entry.get("objects") or {}
+    return {
+        "Dice": entry.get("dice"),
+        f"{percent} interval": interval_text(*dice(entry)[1:]),
+        "pooled Dice": entry.get("pooled_dice"),
+        "IoU": entry.get("iou"),
+        "precision": entry.get("precision"),
+        "recall": entry.get("recall"),
+        "object F1": objects.get("f1"),
+        "images": entry.get("images"),
+        "donors": entry.get("groups"),
+    }
+
+
+def _said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns in which at least one row says something."""
     names = dict.fromkeys(key for row in rows for key in row)
-    said = {name for name in names if any(row.get(name) not in (None, interval_text(None, None)) for row in rows)}
-    return [name for name in names if name in said]
+    return [name for name in names if any(row.get(name) not in (None, MISSING) for row in rows)]
