@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # A lattice point lies between four pixels: a b above it, c d below. Its code is a + 2 b + 4 c + 8 d.
 _BITS = np.arange(16)[:, None] >> np.arange(4) & 1
-_SADDLES = (6, 9)  # two pixels that touch only at the point
-_CORNER = (_BITS.sum(1) % 2 == 1) | np.isin(np.arange(16), _SADDLES)
+_SADDLE = np.isin(np.arange(16), (6, 9))  # two pixels that touch only at the point
+_CORNER = (_BITS.sum(1) % 2 == 1) | _SADDLE
 _CROSSED = np.stack([_BITS[:, i] != _BITS[:, j] for i, j in ((0, 1), (0, 2), (0, 3), (1, 2))], axis=1)
 
 
@@ -30,15 +30,18 @@ def lattice_codes(padded: np.ndarray) -> np.ndarray:
     return m[:-1, :-1] | m[:-1, 1:] << 1 | m[1:, :-1] << 2 | m[1:, 1:] << 3
 
 
-def outline(mask: np.ndarray) -> Polygon | MultiPolygon:
+def outline(mask: np.ndarray, codes: np.ndarray | None = None) -> Polygon | MultiPolygon:
     """The outline of a boolean mask that is not empty, (x, y) along pixel edges: pixel i spans [i, i + 1).
 
     Exact: a point is inside the outline just where its pixel is set. Valid: parts that touch only at a corner become the
     polygons of a MultiPolygon; a ring that would touch itself becomes a hole that touches its border in a point.
+
+    Args:
+        codes: `lattice_codes(np.pad(mask, 1))`, where the caller has them already.
     """
     from shapely.geometry import MultiPolygon, Polygon
 
-    rings = list(_rings(lattice_codes(np.pad(mask, 1))))
+    rings = list(_rings(lattice_codes(np.pad(mask, 1)) if codes is None else codes))
     shells = [r for r in rings if not r.hole]
     holes = [r for r in rings if r.hole]
     if len(shells) == 1:
@@ -91,7 +94,7 @@ def _rings(codes: np.ndarray) -> Iterator[_Ring]:
     """
     flat = codes.ravel()
     point = np.flatnonzero(_CORNER[flat])
-    point = np.repeat(point, 1 + np.isin(flat[point], _SADDLES))
+    point = np.repeat(point, 1 + _SADDLE[flat[point]])
     code = flat[point]
     y, x = np.divmod(point, codes.shape[1])
     turn = np.arange(len(point))
@@ -139,4 +142,4 @@ def _simple(ring: list[int], point: np.ndarray) -> Iterator[list[int]]:
 def _turns_right(corners: np.ndarray) -> bool:
     """Whether a ring goes clockwise as seen on the image (y down)."""
     x, y = corners.T
-    return bool((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0)
+    return bool(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) + x[-1] * y[0] - x[0] * y[-1] > 0)
