@@ -49,6 +49,12 @@ class TileCache:
             while self.bytes > self.limit and len(self._tiles) > 1:
                 self.bytes -= self._tiles.popitem(last=False)[1].nbytes
 
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._tiles.clear()
+            self.bytes = 0
+
     def drop(self, owner: Hashable) -> None:
         """Let go of all tiles of one owner."""
         with self._lock:

@@ -16,6 +16,7 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images import ngff
 from malpighi.images.base import Source
 from malpighi.images.reduce import halve, halved_axes
+from malpighi.images.shards import Shards
 
 _CHUNK = {2: 512, 3: 64}
 _SHARD = {2: 2048, 3: 256}
@@ -136,12 +137,17 @@ class ZarrWriter:
             "unfinished": {"shape": list(self.shape), "spacing": list(self.spacing.values), "unit": self.spacing.unit},
         }
         self._levels: dict[int, Any] = {}
+        self._shards: dict[int, Shards] = {}
         if self.path.exists() and resume and (self.path / self._marker).exists():
             self._group = zarr.open_group(self.path, mode="r+", zarr_format=self._zarr_format)
             self._check_resumable(begun["unfinished"])
             for part in self.path.rglob("*.partial"):  # left by a process that was killed
                 part.unlink(missing_ok=True)
-            self._levels[0] = self._group["0"]
+            if "0" in self._group:
+                self._levels[0] = self._group["0"]
+                self._note_shards(0, self._levels[0])
+            else:  # killed between group and array
+                self._levels[0] = self._create(0, self.shape)
             return
         if self.path.exists() and any(self.path.iterdir() if self.path.is_dir() else [self.path]):
             if not overwrite:
@@ -155,8 +161,12 @@ class ZarrWriter:
         there: Any = self._group.get("0")
         lead = (len(self.channels),) if self.kind == "image" else ()
         note = self._group.attrs.asdict().get("malpighi", {}).get("unfinished", begun)
-        same = there is not None and there.shape == (*lead, *self.shape) and there.dtype == self.dtype
-        if not same or note != begun or (there.shards or there.chunks)[len(lead) :] != self._unit(self.shape):
+        same = there is None or (
+            there.shape == (*lead, *self.shape)
+            and there.dtype == self.dtype
+            and (there.shards or there.chunks)[len(lead) :] == self._unit(self.shape)
+        )
+        if not same or note != begun:
             raise OutputError(
                 f"{self.path}: was begun as {getattr(there, 'shape', None)} {getattr(there, 'dtype', '')}, not "
                 f"{(*lead, *self.shape)} {self.dtype}, or with another chunking or spacing; pass --overwrite to begin again"
@@ -198,44 +208,63 @@ class ZarrWriter:
             encoding = {"name": "v2", "separator": "/"}
             return self._group.create_array(str(level), compressors=codec, chunk_key_encoding=encoding, **common)
         codec3 = ZstdCodec(level=1) if wide == 1 else BloscCodec(typesize=wide, cname="zstd", clevel=1, shuffle="shuffle")
-        return self._group.create_array(
+        array = self._group.create_array(
             str(level), shards=(*lead, *shard), compressors=codec3, dimension_names=self._axes, **common
         )
+        self._note_shards(level, array)
+        return array
+
+    def _note_shards(self, level: int, array: Any) -> None:
+        if self.version == "0.5":
+            self._shards[level] = Shards(self.path / str(level), array.chunks, array.shards, self.dtype)
 
     def _put(self, level: int, box: Box, array: np.ndarray) -> None:
-        lead = (slice(None),) if self.kind == "image" else ()
+        lead = (slice(None),) * (self.kind == "image")
+        shards = self._shards.get(level)
         with _output_errors(self.path):
-            self._levels[level][(*lead, *box.slices)] = array
+            if shards is None:
+                self._levels[level][(*lead, *box.slices)] = array
+                return
+            for piece in box.split(shards.shard[len(lead) :]):
+                part = piece.relative_to(box.start).slices
+                shards.write(self._index(piece, shards), array[(*lead, *part)])
+
+    def _get(self, level: int, box: Box) -> np.ndarray | None:
+        """Voxels of `box`; None where nothing was written."""
+        lead = (slice(None),) * (self.kind == "image")
+        shards = self._shards.get(level)
+        if shards is None:
+            return np.asarray(self._levels[level][(*lead, *box.slices)])
+        step = shards.shard[len(lead) :]
+        shape = self._levels[level].shape
+        out = None
+        for piece in box.split(step):  # box covers whole shards
+            read = shards.read(self._index(piece, shards), (*shape[: len(lead)], *piece.size))
+            if read is None:
+                continue
+            if out is None:
+                if piece == box:
+                    return read
+                out = np.zeros((*shape[: len(lead)], *box.size), self.dtype)
+            out[(*lead, *piece.relative_to(box.start).slices)] = read
+        return out
+
+    def _index(self, piece: Box, shards: Shards) -> tuple[int, ...]:
+        grid = tuple(a // s for a, s in zip(piece.start, shards.shard[-piece.rank :], strict=True))
+        return (*(0,) * (self.kind == "image"), *grid)
 
     def _build_level(self, level: int, shape: tuple[int, ...], factor: tuple[int, ...]) -> None:
         self._levels[level] = self._create(level, shape)
-        finer = self._levels[level - 1]
-        fine_shape = finer.shape[-len(shape) :]
-        lead = (slice(None),) if self.kind == "image" else ()
+        fine_shape = self._levels[level - 1].shape[-len(shape) :]
 
         def build(box: Box) -> None:
-            source = box.scale(factor).clip(fine_shape)
-            if self._written(level - 1, source, fine_shape):
-                self._put(level, box, halve(finer[(*lead, *source.slices)], factor, self.kind))
+            finer = self._get(level - 1, box.scale(factor).clip(fine_shape))
+            if finer is not None:
+                self._put(level, box, halve(finer, factor, self.kind))
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            for _ in pool.map(build, Box.of_shape(shape).split(self._unit_or_shard(shape))):
+            for _ in pool.map(build, Box.of_shape(shape).split(self._layout(shape)[1])):
                 pass
-
-    def _unit_or_shard(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self._layout(shape)[1]
-
-    def _written(self, level: int, box: Box, shape: tuple[int, ...]) -> bool:
-        """Whether any file under `box` exists: an empty one does not, and a slide is mostly glass."""
-        unit = self._unit(shape)
-        folder = self.path / str(level) / ("c" if self.version == "0.5" else "")
-        for piece in box.split(unit):
-            key = [str(a // u) for a, u in zip(piece.start, unit, strict=True)]
-            if self.kind == "image" and self.version == "0.4":
-                return True  # several files a box there; not worth telling apart
-            if folder.joinpath(*(["0"] * (self.kind == "image")), *key).exists():
-                return True
-        return False
 
 
 def write_labels_group(path: Path, names: Sequence[str], version: ngff.Version = "0.5") -> None:
