@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, console, print_json, progress, say
+from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, console, print_json, progress
 from malpighi.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def inspect(
 
         malpighi inspect kidney_structures --only class=tuft,capsule --only stain=PAS -o tuft-report
     """
+    from rich.markup import escape
+
     from malpighi.sampling.layouts import find_cases
     from malpighi.sampling.survey import survey
 
@@ -59,7 +61,7 @@ def inspect(
         folder = output or Path(f"inspect-{data.resolve().name}")
         result["report"] = str(survey_report(found).write(folder / "report.html"))
         _write(folder, found, result, case_table(found))
-        say(f"report: [bold]{result['report']}[/bold]")
+        console().print(f"report: {escape(str(result['report']))}", style="bold", soft_wrap=True)
     if json:
         print_json(result)
     if found.problems:
@@ -99,9 +101,10 @@ def _print(found: Survey) -> None:
             console().print(escape(f"{key}: {shown}" + (f", … ({len(counts)})" if len(counts) > 20 else "")))
     for title, rows in (("classes", class_rows(found)), ("intensity", found.intensity)):
         if rows:
-            table = Table(*rows[0], box=None, title=title, title_justify="left")
+            told = [name for name in rows[0] if any(row[name] is not None for row in rows)]  # no µm where none is known
+            table = Table(*told, box=None, title=title, title_justify="left")
             for row in rows:
-                table.add_row(*(escape(value_text(value)) for value in row.values()))
+                table.add_row(*(escape(value_text(row[name])) for name in told))
             console().print(table)
     for line in (*found.table.notes, *found.warnings):
         console().print(f"[yellow]note:[/yellow] {escape(line)}", soft_wrap=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from malpighi.reports.plots import histogram
 from malpighi.reports.survey_figures import count_bars, intensity_lines, labelled_picture, share_dots, size_scatter
 from malpighi.reports.words import share_text
 from malpighi.sampling.cases import Case, open_case
+from malpighi.sampling.classfacts import median, typical
 from malpighi.sampling.measure import thumbnail
 from malpighi.sampling.survey import Survey
 
@@ -48,9 +51,10 @@ def headline(found: Survey) -> dict[str, Any]:
         "images": len(table),
         "annotated": len(table.labelled),
         "groups (donors)": len(table.counts("group")),
-        "classes": ", ".join(table.classes) or None,
+        "classes": ", ".join(table.classes) if len(table.classes) < 4 else len(table.classes),
+        "image size": _sizes(found),
         "pixel size": ", ".join(found.spacings),
-        "values": ", ".join(f"{n} × {kind}" for n in found.channels for kind in found.dtypes),
+        "values": ", ".join(dict.fromkeys(f"{len(fact.channels)} × {fact.dtype}" for fact in found.readable)),
         "broken": len(found.problems),
     }
 
@@ -60,12 +64,14 @@ def class_rows(found: Survey) -> list[dict[str, Any]]:
     return [
         {
             "class": name,
-            "images labelled for it": facts.cases,
-            "with objects": facts.present,
+            "labelled": facts.cases,
+            "present": facts.present,
             "objects": facts.objects,
-            "share of labelled area": share_text(facts.share),
-            "median diameter, px": _middle(facts.diameters_px),
-            "median diameter, µm": _middle(facts.diameters_um),
+            "area": share_text(facts.share),
+            "median ⌀ px": median(facts.diameters_px),
+            "typical ⌀ px": typical(facts.diameters_px, found.rank),
+            "median ⌀ µm": median(facts.diameters_um),
+            "typical ⌀ µm": typical(facts.diameters_um, found.rank),
         }
         for name, facts in found.classes.items()
     ]
@@ -99,22 +105,28 @@ def _counts(report: Report, found: Survey) -> None:
     if found.table.labelled:
         bars["Images labelled for each class."] = count_bars(found.table.counts("class"), class_colors(found.table.classes))
     for key in ATTRIBUTES:
-        if found.tells(key):
-            bars[f"Images by {key}."] = count_bars(found.table.counts(key))
-    groups = np.array(list(found.table.counts("group").values()))
-    if len(groups) < len(found.table):
-        bars[f"{len(groups)} groups: images in each; a group is never on both sides of a fold."] = histogram(
-            groups, "images in a group"
-        )
+        if len(counts := found.table.counts(key)) > 1:
+            bars[f"Images by {key}."] = count_bars(counts)
+    groups = Counter(found.table.counts("group").values())
+    if sum(groups.values()) < len(found.table):
+        sizes = {f"{n} image{'s' * (n > 1)}": groups[n] for n in sorted(groups)}
+        bars["Groups (donors) by their number of images; a group is never on both sides of a fold."] = count_bars(sizes)
+    alone = {key: next(iter(found.table.counts(key))) for key in ATTRIBUTES if found.tells(key)}
+    alone = {key: value for key, value in alone.items() if len(found.table.counts(key)) == 1}
+    if bars or alone:
+        report.section("Cases")
+    if alone:
+        report.text(f"All of one kind: {', '.join(f'{key} {value}' for key, value in alone.items())}.")
     if bars:
-        report.section("Cases").figures(bars)
+        report.figures(bars)
 
 
 def _images(report: Report, found: Survey) -> None:
     if not found.readable:
         return
     report.section("Images")
-    figures = {"Image sizes.": size_scatter([fact.shape for fact in found.readable])}
+    shapes = [fact.shape for fact in found.readable]
+    figures = {"Image sizes.": size_scatter(shapes)} if len(set(shapes)) > 1 else {}
     if len(found.spacings) > 1:
         figures["Images by pixel size."] = count_bars(found.spacings)
     alike = found.like_most()
@@ -181,5 +193,8 @@ def _told(case: Case) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _middle(values: np.ndarray) -> float | None:
-    return float(np.median(values)) if len(values) else None
+def _sizes(found: Survey) -> str | None:
+    """The one size, or the smallest and the largest by number of pixels."""
+    shapes = sorted({fact.shape for fact in found.readable}, key=lambda shape: (math.prod(shape), shape))
+    spelt = [" × ".join(map(str, shape)) for shape in shapes]
+    return " … ".join(dict.fromkeys([spelt[0], spelt[-1]])) if spelt else None

@@ -25,7 +25,7 @@ def count_bars(counts: Mapping[str, int], colors: Mapping[str, RGB] | None = Non
     held = dict(list(counts.items())[:most])
     if len(counts) > most:
         held[f"{len(counts) - most} others"] = sum(list(counts.values())[most:])
-    figure = Figure(figsize=(5.4, 0.6 + 0.3 * len(held)), layout="constrained")
+    figure = Figure(figsize=(4.4, 0.6 + 0.3 * len(held)), layout="constrained")
     axes = _quiet(figure.add_subplot(), grid="x")
     places = np.arange(len(held))
     axes.barh(places, list(held.values()), 0.72, color=[hex_color((colors or {}).get(name, _BAR)) for name in held], alpha=0.8)
@@ -41,15 +41,14 @@ def count_bars(counts: Mapping[str, int], colors: Mapping[str, RGB] | None = Non
 
 
 def size_scatter(shapes: Sequence[tuple[int, ...]]) -> Figure:
-    """Width against height of the images; a larger dot stands for more images of one size."""
+    """Width against height of the images; a larger dot stands for more images of one size, the commonest is written."""
     figure = Figure(figsize=(5.4, 3.1), layout="constrained")
     axes = _quiet(figure.add_subplot(), grid="both")
     sizes, counts = np.unique(np.array([shape[-2:] for shape in shapes]), axis=0, return_counts=True)
     axes.scatter(sizes[:, 1], sizes[:, 0], 20 + 220 * counts / counts.max(), color=hex_color(_BAR), alpha=0.55, lw=0)
-    if len(sizes) <= 6:
-        for (height, width), count in zip(sizes, counts, strict=True):
-            text = f"{value_text(int(height))} × {value_text(int(width))}: {count}"
-            axes.annotate(text, (width, height), xytext=(9, 5), textcoords="offset points", fontsize=9, color=INK)
+    (height, width), count = sizes[counts.argmax()], counts.max()
+    text = f"{value_text(int(height))} × {value_text(int(width))}: {value_text(int(count))} images"
+    axes.annotate(text, (width, height), xytext=(0, 12), textcoords="offset points", fontsize=9, color=INK, ha="center")
     for axis, values in ((axes.set_xscale, sizes[:, 1]), (axes.set_yscale, sizes[:, 0])):
         if values.max() > 20 * values.min():
             axis("log")

@@ -130,28 +130,34 @@ class CaseTable:
         Raises:
             DataError: a key or a value that no case has, or nothing is left.
         """
+        for key, wanted in where.items():
+            self._check(key, wanted)
         table = self
         for key, wanted in where.items():
-            table = table._of_classes(tuple(wanted)) if key == "class" else table._of_values(key, tuple(wanted))
+            table = table._of_classes(wanted) if key == "class" else table._of_values(key, wanted)
         if not table.cases:
             raise DataError(f"{self.root}: no case is left of {len(self)} with {_spell(where)}; loosen --only")
         return table
 
-    def _of_values(self, key: str, wanted: tuple[str, ...]) -> CaseTable:
+    def _check(self, key: str, wanted: Sequence[str]) -> None:
+        """Complain of a key or a value that no case has."""
         if key not in self.keys():
             raise DataError(f"{self.root}: cases have no {key!r}; choose by {', '.join(self.keys())}")
-        have = {case.value(key) for case in self.cases}
-        low = {value.lower() for value in have}
+        if key == "class":
+            have, known = set(self.classes), set(self.classes)
+        else:
+            have = {case.value(key) for case in self.cases}
+            known = have | {value.lower() for value in have}
         for value in wanted:
-            if value.lower() not in low:
-                raise DataError(f"{self.root}: no case has {key} {value!r}{_nearest(value, have)}")
+            if value not in known and (key == "class" or value.lower() not in known):
+                what = f"class {value!r} is unknown" if key == "class" else f"no case has {key} {value!r}"
+                raise DataError(f"{self.root}: {what}{_nearest(value, have)}")
+
+    def _of_values(self, key: str, wanted: Sequence[str]) -> CaseTable:
         asked = {value.lower() for value in wanted}
         return replace(self, cases=tuple(case for case in self.cases if case.value(key).lower() in asked))
 
-    def _of_classes(self, wanted: tuple[str, ...]) -> CaseTable:
-        for name in wanted:
-            if name not in self.classes:
-                raise DataError(f"{self.root}: class {name!r} is unknown{_nearest(name, self.classes)}")
+    def _of_classes(self, wanted: Sequence[str]) -> CaseTable:
         cases = []
         for case in self.cases:
             labels = tuple(part for part in case.labels if not part.classes or set(part.classes) & set(wanted))

@@ -130,6 +130,9 @@ def _with_classes(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
 
 
 def _keep(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
-    if not wanted or not table.labelled:
-        return replace(table, classes=wanted or table.classes)
-    return replace(table.only({"class": wanted}), classes=wanted)
+    """The table with only the classes wanted, in their order; images that have no labels stay."""
+    if wanted and set(wanted) != set(table.classes) and table.labelled:
+        kept = {case.id: case for case in table.only({"class": wanted}).cases}
+        bare = {case.id: case for case in table.cases if not case.labels}
+        table = replace(table, cases=tuple((kept | bare)[case.id] for case in table.cases if case.id in kept | bare))
+    return replace(table, classes=wanted or table.classes)

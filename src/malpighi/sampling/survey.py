@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,45 +17,13 @@ from typing import Any
 import numpy as np
 
 from malpighi.errors import MalpighiError
+from malpighi.geometry import Spacing
 from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, open_labels
-from malpighi.sampling.measure import CaseFacts, Objects, measure_image, measure_objects
+from malpighi.sampling.classfacts import ClassFacts, class_facts
+from malpighi.sampling.measure import CaseFacts, measure_image, measure_objects
+from malpighi.sampling.remarks import remarks
 
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
-
-
-@dataclass(frozen=True)
-class ClassFacts:
-    """Objects of one class over the data set.
-
-    Attributes:
-        cases: labelled for it; `present`: of these, with at least one object.
-        share: of the labelled area, over all labelled cases.
-        diameters_px: of circles (spheres) of the objects' areas, level-0 pixels; sorted.
-        diameters_um: the same in µm, of the cases with a pixel size.
-        areas: in the `unit` squared (cubed): µm where every labelled case has a pixel size, else px.
-    """
-
-    cases: int
-    present: int
-    objects: int
-    share: float
-    diameters_px: np.ndarray
-    diameters_um: np.ndarray
-    areas: np.ndarray
-    unit: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, distributions as 5, 25, 50, 75 and 95 %."""
-        return {
-            "cases": self.cases,
-            "present": self.present,
-            "objects": self.objects,
-            "share": self.share,
-            "median_diameter_px": _median(self.diameters_px),
-            "median_diameter_um": _median(self.diameters_um),
-            "area_percentiles": [float(v) for v in np.percentile(self.areas, (5, 25, 50, 75, 95))] if len(self.areas) else [],
-            "area_unit": self.unit,
-        }
 
 
 @dataclass(frozen=True)
@@ -78,7 +47,7 @@ class Survey:
     @cached_property
     def classes(self) -> dict[str, ClassFacts]:
         """Objects by class."""
-        return {name: _class_facts(name, self.readable) for name in self.table.classes}
+        return {name: class_facts(name, self.readable) for name in self.table.classes}
 
     @property
     def rank(self) -> int:
@@ -98,9 +67,7 @@ class Survey:
     @property
     def spacings(self) -> dict[str, int]:
         """Images by level-0 pixel size; `px` where it is unknown."""
-        return dict(
-            Counter(" × ".join(f"{v:g}" for v in fact.spacing) + " µm" if fact.spacing else "px" for fact in self.readable)
-        )
+        return dict(Counter(str(Spacing(fact.spacing, "µm")) if fact.spacing else "px" for fact in self.readable))
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -135,7 +102,7 @@ class Survey:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is readable but may surprise, one line each."""
-        return tuple(_warnings(self))
+        return tuple(remarks(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -206,10 +173,10 @@ def measure_case(case: Case, classes: tuple[str, ...]) -> CaseFacts:
         try:
             facts = measure_image(case, source)
             if case.labels:
-                annotation = open_labels(case, source.space, classes)
-                objects, reduction = measure_objects(annotation)
-                facts = replace(facts, objects=objects, reduction=reduction, notes=(*facts.notes, *annotation.notes))
-                annotation.close()
+                with closing(open_labels(case, source.space, classes)) as annotation:
+                    objects, reduction = measure_objects(annotation)
+                    notes = (*facts.notes, *(f"{case.id}: {note}" for note in annotation.notes))
+                facts = replace(facts, objects=objects, reduction=reduction, notes=notes)
         except (MalpighiError, OSError) as error:
             facts = replace(facts, problems=(*facts.problems, str(error)))
     return facts
@@ -237,39 +204,6 @@ def _digest(path: Path, part: int = 1 << 20) -> str:
     return digest.hexdigest()
 
 
-def _class_facts(name: str, facts: tuple[CaseFacts, ...]) -> ClassFacts:
-    told = [(fact, fact.objects[name]) for fact in facts if name in fact.objects]
-    sizes = [(fact, objects.sizes) for fact, objects in told if len(objects.sizes)]
-    pixels = [_diameters(areas, len(fact.shape)) for fact, areas in sizes]
-    physical = [_diameters(areas * math.prod(fact.spacing), len(fact.shape)) for fact, areas in sizes if fact.spacing]
-    um = bool(sizes) and all(fact.spacing for fact, _ in sizes)
-    areas = [values * (math.prod(fact.spacing) if um else 1) for fact, values in sizes]
-    voxels = np.array([math.prod(fact.shape) for fact, _ in told], float)
-    return ClassFacts(
-        cases=len(told),
-        present=sum(objects.share > 0 for _, objects in told),
-        objects=sum(objects.count for _, objects in told),
-        share=float((voxels * [objects.share for _, objects in told]).sum() / voxels.sum()) if told else math.nan,
-        diameters_px=_joined(pixels),
-        diameters_um=_joined(physical),
-        areas=_joined(areas),
-        unit="µm" if um else "px",
-    )
-
-
-def _diameters(sizes: np.ndarray, rank: int) -> np.ndarray:
-    """Of the circle of an area, of the sphere of a volume."""
-    return 2 * np.sqrt(sizes / math.pi) if rank == 2 else np.cbrt(6 * sizes / math.pi)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.sort(np.concatenate(parts)) if parts else np.zeros(0)
-
-
-def _median(values: np.ndarray) -> float | None:
-    return float(np.median(values)) if len(values) else None
-
-
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
@@ -277,42 +211,3 @@ def _mean(values: np.ndarray) -> float:
 def _commonest(values: Iterator[int]) -> int | None:
     counted = Counter(values).most_common(1)
     return counted[0][0] if counted else None
-
-
-def _warnings(found: Survey) -> Iterator[str]:
-    for what, values in (("value types", found.dtypes), ("channel counts", found.channels)):
-        if len(values) > 1:
-            spelt = ", ".join(f"{value} ({count})" for value, count in values.items())
-            yield f"the images differ in {what}: {spelt}"
-    if "px" in found.spacings and len(found.spacings) > 1:
-        yield f"{found.spacings['px']} images have no pixel size and the others do; give it with --spacing or in manifest.csv"
-    elif "px" in found.spacings:
-        yield "no pixel size is known: everything is in pixels; give it with --spacing where you know it"
-    ranks = Counter(len(fact.shape) for fact in found.readable)
-    if len(ranks) > 1:
-        yield f"2-D and 3-D images are mixed: {ranks[2]} and {ranks[3]}"
-    yield from _label_warnings(found)
-    group = {case.id: case.value("group") for case in found.table.cases}
-    for ids in found.duplicates:
-        apart = len({group[name] for name in ids}) > 1
-        danger = "; they are in different groups, so a fold may validate on what it trained on" if apart else ""
-        yield f"the same image file: {', '.join(ids)}{danger}"
-
-
-def _label_warnings(found: Survey) -> Iterator[str]:
-    empty = [fact.id for fact in found.readable if fact.objects and not any(o.share > 0 for o in fact.objects.values())]
-    if empty:
-        yield f"{len(empty)} annotations hold no object, such as {empty[0]}"
-    for name, facts in found.classes.items():
-        if found.table.labelled and not facts.objects and not found.problems:
-            yield f"class {name!r} has no object in any case"
-    coarse = [fact for fact in found.readable if fact.reduction > 1]
-    if coarse:
-        yield f"objects of {len(coarse)} large images were measured at 1/{max(f.reduction for f in coarse):g} of their resolution"
-    noted = [line for fact in found.readable for line in fact.notes]
-    yield from noted[:20]
-    if len(noted) > 20:
-        yield f"and {len(noted) - 20} more notes of this kind"
-
-
-__all__ = ["ClassFacts", "Objects", "Survey", "measure_case", "survey"]

@@ -1,0 +1,92 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from malpighi.errors import DataError
+from malpighi.sampling.cases import Case, Labels
+from malpighi.sampling.folds import Fold, make_folds
+from malpighi.sampling.layouts import find_cases
+
+
+def case(name, group="", split="", **attributes):
+    return Case(str(name), Path("x.png"), group=group, split=split, attributes=attributes)
+
+
+def test_four_cases_two_folds_by_hand():
+    cases = [case(0, "a"), case(1, "a"), case(2, "b"), case(3, "b")]
+    folds = make_folds(cases, 2)
+    assert sorted(fold.validation for fold in folds) == [(0, 1), (2, 3)]
+    assert all(sorted(fold.train + fold.validation) == [0, 1, 2, 3] for fold in folds)
+
+
+def test_strata_are_even_where_groups_allow():
+    cases = [case(i, stain="PAS" if i < 10 else "H&E", organ="kidney" if i % 2 else "lung") for i in range(20)]
+    for fold in make_folds(cases, 5):
+        assert Counter(cases[i].attributes["stain"] for i in fold.validation) == {"PAS": 2, "H&E": 2}
+        assert Counter(cases[i].attributes["organ"] for i in fold.validation) == {"kidney": 2, "lung": 2}
+
+
+def test_classes_are_strata_too():
+    cases = [Case(str(i), Path("x"), (Labels(Path("m"), ("tuft" if i % 3 else "vessel",)),)) for i in range(12)]
+    for fold in make_folds(cases, 4):
+        assert Counter(cases[i].value("class") for i in fold.validation) == {"vessel": 1, "tuft": 2}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.sampled_from(["PAS", "H&E", "DAB"])), min_size=1, max_size=40),
+    st.integers(2, 5),
+    st.integers(0, 3),
+)
+def test_whatever_the_groups(told, n, seed):
+    cases = [case(i, f"g{group}", stain=stain) for i, (group, stain) in enumerate(told)]
+    groups = {c.group for c in cases}
+    if len(groups) < n:
+        with pytest.raises(DataError, match=f"{len(groups)} group.*at most {len(groups)} folds"):
+            make_folds(cases, n, seed)
+        return
+    folds = make_folds(cases, n, seed)
+    assert folds == make_folds(cases, n, seed)
+    assert sorted(i for fold in folds for i in fold.validation) == list(range(len(cases)))
+    for fold in folds:
+        assert fold.train
+        assert fold.validation
+        assert sorted(fold.train + fold.validation) == list(range(len(cases)))
+        assert not {cases[i].group for i in fold.train} & {cases[i].group for i in fold.validation}
+
+
+def test_a_fixed_split_is_the_only_fold():
+    cases = [case("a", split="train"), case("b", split="validation"), case("c", split="test"), case("d")]
+    assert make_folds(cases, 5) == [Fold((0, 3), (1,))]
+
+
+def test_test_cases_are_in_no_fold():
+    cases = [case(i, split="test" if i < 2 else "train") for i in range(6)]
+    assert {i for fold in make_folds(cases, 2) for i in fold.train + fold.validation} == {2, 3, 4, 5}
+
+
+def test_a_donor_on_both_sides_is_refused():
+    cases = [case("a", "D1", "train"), case("b", "D1", "validation"), case("c", "D2", "train")]
+    with pytest.raises(DataError, match="group D1 is in the training and in the validation"):
+        make_folds(cases)
+
+
+def test_another_seed_is_another_split():
+    cases = [case(i) for i in range(20)]
+    assert make_folds(cases, 4, seed=1) != make_folds(cases, 4, seed=2)
+
+
+def test_one_fold_is_no_validation():
+    with pytest.raises(DataError, match="at least 2"):
+        make_folds([case(1), case(2)], 1)
+
+
+@pytest.mark.real_data
+def test_kidney_structures_spread_over_five_folds(real):
+    table = find_cases(real / "kidney_structures")
+    for fold in make_folds(table.cases):
+        counts = Counter(table.cases[i].value("class") for i in fold.validation)
+        assert set(counts) == set(table.classes)
+        assert 12 <= len(fold.validation) <= 14

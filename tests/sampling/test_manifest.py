@@ -1,0 +1,73 @@
+import pytest
+
+from malpighi.errors import DataError
+from malpighi.sampling.layouts import find_cases
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in ("a.tif", "b.tif", "m/a.png", "m/a2.png", "runs.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+
+    def written(text: str):
+        (tmp_path / "manifest.csv").write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return written
+
+
+def test_every_column(write):
+    root = write(
+        "\ufeffid,Image,labels,class,donor,organ,spacing,split,row,order\n"
+        "one,a.tif,m/a.png;m/a2.png,tuft;capsule+vessel,D1,kidney,0.5,train,,\n"
+        "two,b.tif,runs.csv,tuft,D2,kidney,,val,key7,C\n"
+    )
+    one, two = find_cases(root).cases
+    assert [(labels.path.name, labels.classes) for labels in one.labels] == [
+        ("a.png", ("tuft",)),
+        ("a2.png", ("capsule", "vessel")),
+    ]
+    assert (one.group, one.spacing, one.split) == ("D1", 0.5, "train")
+    assert one.attributes == {"donor": "D1", "organ": "kidney"}
+    assert (two.labels[0].row, two.labels[0].order, two.spacing, two.split) == ("key7", "C", None, "validation")
+    assert find_cases(root).classes == ("tuft", "capsule", "vessel")
+    assert find_cases(root / "manifest.csv").cases == (one, two)
+
+
+def test_only_the_image_is_needed(write):
+    table = find_cases(write("image\na.tif\n"))
+    assert [(case.id, case.labels, case.group) for case in table.cases] == [("a", (), "")]
+    assert any("own group" in note for note in table.notes)
+
+
+def test_classes_of_one_file_are_its_values(write):
+    table = find_cases(write("image,labels,classes\na.tif,m/a.png,tuft;capsule\n"))
+    assert table.cases[0].labels[0].classes == ("tuft", "capsule")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,labels\nx,y\n", "the column 'image' is missing"),
+        ("image\n", "holds no row"),
+        ("image\na.tif\nc.tif\n", r"line 3: image 'c\.tif' does not exist"),
+        ("image,labels\na.tif,m/zz.png\n", "line 2: labels 'm/zz.png' does not exist"),
+        ("id,image\nx,a.tif\nx,b.tif\n", "line 3: id 'x' is already on line 2"),
+        ("image,spacing\na.tif,fine\n", "line 2: spacing 'fine' is not a number"),
+        ("image,spacing\na.tif,-1\n", "line 2: spacing '-1' must be positive"),
+        ("image,split\na.tif,trian\n", "line 2: split 'trian' is unknown"),
+        ("image,order\na.tif,F\nb.tif,G\n", None),
+        ("image,labels,order\na.tif,runs.csv,G\n", "line 2: order 'G' is unknown"),
+        ("image,labels,class\na.tif,m/a.png;m/a2.png,x;y;z\n", "line 2: 2 label files but 3 classes"),
+        ("image,id\n,x\n", "line 2: image is empty"),
+    ],
+)
+def test_mistakes_name_their_line(write, text, told):
+    root = write(text)
+    if told is None:
+        assert len(find_cases(root)) == 2  # an order without labels says nothing
+        return
+    with pytest.raises(DataError, match=told) as error:
+        find_cases(root)
+    assert str(error.value).startswith(str(root / "manifest.csv"))
