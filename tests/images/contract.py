@@ -90,7 +90,7 @@ class SourceContract:
     def test_a_voxel_does_not_depend_on_the_box_it_is_read_with(self, opened: Opened, factor: float) -> None:
         source, _ = opened
         spacing = source.space.spacing.times(factor)
-        whole = Box.of_shape(source.space.shape_at(spacing))
+        whole = Box.of_shape(min(n, 200) for n in source.space.shape_at(spacing))
         part = inner(whole.size)
         larger = source.read_at(whole, spacing)
         np.testing.assert_array_equal(source.read_at(part, spacing), larger[(slice(None), *part.slices)])
