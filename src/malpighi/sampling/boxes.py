@@ -15,8 +15,19 @@ import numpy as np
 
 from malpighi.errors import RecipeError
 from malpighi.geometry import Box, Grid
-from malpighi.sampling.foreground import Foreground
+from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.seeds import stream
+
+__all__ = [
+    "Sampler",
+    "SamplerOptions",
+    "balanced_boxes",
+    "find_foreground",
+    "grid_boxes",
+    "grid_round",
+    "random_boxes",
+    "sampler",
+]
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -47,17 +58,15 @@ class SamplerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """An endless, numbered series of (case index, box). Value: it can be pickled and holds no state."""
+    """An endless, numbered series: `sampler(n)` is (case index, box) number n. It can be pickled and holds no state."""
 
     pick: Callable[[int], tuple[int, Box]]
 
-    def __getitem__(self, n: int) -> tuple[int, Box]:
+    def __call__(self, n: int) -> tuple[int, Box]:
+        """Number n: (case index, box)."""
         return self.pick(n)
 
-    def __iter__(self) -> Iterator[tuple[int, Box]]:
-        return self.starting_at(0)
-
-    def starting_at(self, n: int) -> Iterator[tuple[int, Box]]:
+    def series(self, n: int = 0) -> Iterator[tuple[int, Box]]:
         """Boxes n, n + 1, … without end."""
         while True:
             yield self.pick(n)
