@@ -72,6 +72,23 @@ def test_pixels_are_said(folder):
     assert text.index("areas are in pixels") < text.index("What could not be read")
 
 
+def test_the_manifest_that_segment_writes(folder):
+    """An image as a fingerprint, the spacing as values and unit, thresholds by class."""
+    real = {
+        "image": {"path": "/data/a <b>.svs", "bytes": 5, "shape": [10, 10]},
+        "spacing": {"values": [0.5, 0.5], "unit": "µm"},
+        "classes": {"tuft": 0.45},
+        "options": {"tile": "256", "flips": "False"},
+        "stage_seconds": {"network": 75.0},
+    }
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | real | {"thresholds": None}))
+    text = words(write_prediction_report(folder))
+    for said in ("a <b>.svs · segmentation", "0.5 µm a pixel", "tuft 0.450", "1 min 15 s", "256"):
+        assert said in text, said
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"spacing": {"values": [1, 1], "unit": "px"}}))
+    assert "areas are in pixels" in words(write_prediction_report(folder))
+
+
 def test_nothing_found_and_no_table(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"image": "a.png", "objects": {"tuft": 0}}))
     assert "Nothing was found" in words(write_prediction_report(tmp_path))

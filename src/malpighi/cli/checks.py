@@ -161,14 +161,17 @@ def device() -> Check:
 
 
 def allocator() -> Check:
-    """Which allocator is loaded, and settings from the environment."""
+    """Which allocator is loaded, settings from the environment, and whether training can make it keep freed pages."""
+    from malpighi.training.allocator import keep_freed_pages
+
     settings = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("MALLOC_", "PYTORCH_CUDA_ALLOC"))}
     preload = os.environ.get("LD_PRELOAD", "")
     kind = next(
         (name for name in ("jemalloc", "tcmalloc", "mimalloc") if name in preload),
         f"{platform.libc_ver()[0] or 'system'} default",
     )
-    return Check("allocator", "ok", ", ".join([kind, *(f"{k}={v}" for k, v in settings.items())]))
+    kept = ["training keeps freed pages"] if keep_freed_pages() else []
+    return Check("allocator", "ok", ", ".join([kind, *kept, *(f"{k}={v}" for k, v in settings.items())]))
 
 
 def jpeg_tiff() -> Check:

@@ -130,7 +130,7 @@ def overview(
         axes.add_collection(LineCollection(closed, colors=[hex_color(colors[name])], linewidths=1.4))
     if spacing is not None and spacing.physical:
         scale_bar(axes, spacing.values[-1], width, thickness=0.004)
-    _legend(figure, [(f"{name} ({len(rings)})", colors[name]) for name, rings in outlines.items()])
+    _legend(figure, [(name, colors[name]) for name in outlines])
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from malpighi.errors import DataError
+from malpighi.geometry import Spacing
 from malpighi.reports.colors import RGB, class_colors
 from malpighi.reports.html import Report
 from malpighi.reports.plots import histogram
@@ -42,7 +43,7 @@ def write_prediction_report(folder: Path, pictures: Pictures | None = None, repo
     counts = manifest.get("objects") or {}
     colors = class_colors(list(counts) or sorted(set(table.get("class", ()))))
 
-    page = Report(Path(str(manifest.get("image", folder.name))).name, _subtitle(manifest), kind="segmentation report")
+    page = Report(Path(_image(manifest) or folder.resolve().name).name, _subtitle(manifest), kind="segmentation report")
     _headline(page, manifest, counts)
     if pictures:
         page.section("Overview", "What was found, on the image.")
@@ -95,9 +96,20 @@ def write_evaluation_report(
 
 
 def _subtitle(manifest: Mapping[str, Any]) -> str:
-    spacing = manifest.get("spacing")
+    spacing = _spacing(manifest)
     where = f", worked at {spacing} a pixel" if spacing else ""
     return f"Segmented with {manifest['run']}{where}." if manifest.get("run") else ""
+
+
+def _image(manifest: Mapping[str, Any]) -> str:
+    image = manifest.get("image") or ""
+    return str(image.get("path", "") if isinstance(image, Mapping) else image)
+
+
+def _spacing(manifest: Mapping[str, Any]) -> str:
+    """The spacing the image was worked at, as text; "" where the manifest does not say."""
+    spacing = manifest.get("spacing") or ""
+    return str(Spacing(tuple(spacing["values"]), spacing["unit"])) if isinstance(spacing, Mapping) else str(spacing)
 
 
 def _headline(page: Report, manifest: Mapping[str, Any], counts: Mapping[str, int]) -> None:
@@ -109,7 +121,7 @@ def _headline(page: Report, manifest: Mapping[str, Any], counts: Mapping[str, in
         "peak memory": memory_text(manifest.get("peak_memory_mb")),
     }
     page.facts({name: value for name, value in facts.items() if value not in (None, "–")})
-    if str(manifest.get("spacing", "")).endswith("px"):
+    if _spacing(manifest).endswith("px"):
         page.warning("The image carries no pixel size: all sizes and areas are in pixels, not in micrometres.")
     damage = list(manifest.get("damage") or ())
     if damage:
@@ -180,9 +192,19 @@ def quantity(column: str) -> str:
 
 
 def _how(page: Report, folder: Path, manifest: Mapping[str, Any]) -> None:
-    known = ("image", "run", "spacing", "thresholds")
-    page.section("How it was made").facts({name: manifest[name] for name in known if name in manifest})
-    rest = {name: value for name, value in manifest.items() if name not in known and not isinstance(value, Sequence | Mapping)}
-    page.facts(rest, fold="Everything else in manifest.json")
+    options = {name: value for name, value in (manifest.get("options") or {}).items() if value is not None}
+    facts = {
+        "image": _image(manifest) or None,
+        "run": manifest.get("run"),
+        "spacing": _spacing(manifest) or None,
+        "thresholds": manifest.get("thresholds") or manifest.get("classes"),
+        "region": manifest.get("region"),
+        "device": manifest.get("device"),
+        **options,
+    }
+    page.section("How it was made").facts({name: value for name, value in facts.items() if value is not None})
+    stages = manifest.get("stage_seconds") or {}
+    if stages:
+        page.facts({name: duration_text(seconds) for name, seconds in stages.items()}, fold="Time by stage")
     page.text("To score it against a truth:")
     page.code(f"malpighi evaluate {shlex.quote(str(folder))} TRUTH")

@@ -9,8 +9,6 @@ from malpighi.reports.colors import RGB
 from malpighi.reports.html import Report
 from malpighi.reports.words import MISSING, interval_text
 
-_DRAWN = 16  # a table of more rows than this is not drawn, only listed
-
 
 def add_scores(report: Report, scores: Mapping[str, Any], colors: Mapping[str, RGB] | None = None) -> None:
     """Append the result of `metrics.report.summarise` to the section that is open.
@@ -24,7 +22,7 @@ def add_scores(report: Report, scores: Mapping[str, Any], colors: Mapping[str, R
 
     by = {kind: group for kind, group in (scores.get("by") or {}).items() if group}
     percent = f"{100 * (scores.get('bootstrap') or {}).get('confidence', 0.95):g} %"
-    drawn = {kind: {name: dice(v) for name, v in group.items()} for kind, group in by.items() if len(group) <= _DRAWN}
+    drawn = {kind: {name: dice(v) for name, v in group.items()} for kind, group in by.items() if kind != "donor"}
     if scores.get("dice") is not None:
         drawn = {"": {"all": dice(scores)}} | drawn
     if drawn:
@@ -35,7 +33,8 @@ def add_scores(report: Report, scores: Mapping[str, Any], colors: Mapping[str, R
         report.text(f"{note[:1].upper()}{note[1:]}.")
     for kind, group in by.items():
         rows = [{kind: name, **_row(values, percent)} for name, values in group.items()]
-        report.table(rows, _said(rows), colors=colors if kind == "class" else None)
+        fold = f"By donor ({len(rows)})" if kind == "donor" else ""
+        report.table(rows, _said(rows), colors=colors if kind == "class" else None, fold=fold)
     _add_cases(report, scores.get("cases") or ())
 
 

@@ -119,6 +119,8 @@ def _timings(report: Report, rows: Sequence[Mapping[str, Any]], summary: Mapping
     checks = [seconds for row in rows if (seconds := (row.get("validation") or {}).get("seconds")) is not None]
     facts = {
         "whole run": duration_text(summary.get("seconds")),
+        "training steps": duration_text(summary.get("train_seconds")),
+        "validation": duration_text(summary.get("validation_seconds")),
         "steps": len([row for row in rows if "loss" in row]) or None,
         "median step": f"{1000 * median(steps):.0f} ms" if steps else None,
         "median wait for data": f"{1000 * median(data):.1f} ms" if data else None,
