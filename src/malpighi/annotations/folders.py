@@ -40,10 +40,7 @@ class FolderAnnotation(Annotation):
         """
         if len(classes) > 1:
             raise DataError(f"{path}: a folder of objects holds one class, {len(classes)} are given; give one")
-        folder = Path(path) / "masks" if (Path(path) / "masks").is_dir() else Path(path)
-        files = sorted(folder.glob("*.png"))
-        if not files:
-            raise DataError(f"{folder}: holds no PNG; expected one mask an object")
+        files = _files(Path(path))
         self._labels = np.zeros(space.shape, np.int32)
         overlap, empty = 0, 0
         for number, file in enumerate(files, 1):
@@ -70,6 +67,22 @@ class FolderAnnotation(Annotation):
         ratio = spacing.over(self.space.spacing)
         needed = support(box, ratio, "nearest").clip(self.space.shape)
         return resample(self._labels[needed.slices][None], needed, box, ratio, "nearest")[0]
+
+
+def _files(path: Path) -> list[Path]:
+    folder = path / "masks" if (path / "masks").is_dir() else path
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise DataError(f"{folder}: holds no PNG; expected one mask an object")
+    return files
+
+
+def size_of_folder(path: Path) -> tuple[int, int]:
+    """(y, x) of the first object's PNG, which is the image's size."""
+    from malpighi.images.open import open_image
+
+    with open_image(_files(Path(path))[0], labels=True) as image:
+        return image.shape[0], image.shape[1]
 
 
 def _mask(file: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from malpighi.annotations.base import Annotation
 from malpighi.annotations.rle import Order
 from malpighi.errors import DataError
 from malpighi.geometry import Space
+
+if TYPE_CHECKING:
+    from malpighi.annotations.outlines import Outlines
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,25 @@ def _runs(asked: Request) -> Annotation:
     return open_rle(asked.path, asked.space, asked.classes, asked.row, asked.order)
 
 
-def _geojson(asked: Request) -> Annotation:
+def _outlines(asked: Request) -> Annotation:
+    from malpighi.annotations.outlines import ShapesAnnotation
+
+    return ShapesAnnotation(str(asked.path), asked.space, _read_outlines(asked.path), asked.classes)
+
+
+def _read_outlines(path: Path) -> Outlines:
+    suffix = suffix_of(path)
+    if suffix in (".roi", ".zip"):
+        from malpighi.annotations.imagej import read_imagej
+
+        return read_imagej(path)
+    if suffix in (".json", ".json.gz"):
+        from malpighi.annotations.polygons import read_json
+
+        return read_json(path)
     from malpighi.annotations.geojson import read_geojson
-    from malpighi.annotations.outlines import ShapesAnnotation
 
-    return ShapesAnnotation(str(asked.path), asked.space, read_geojson(asked.path), asked.classes)
-
-
-def _json(asked: Request) -> Annotation:
-    from malpighi.annotations.outlines import ShapesAnnotation
-    from malpighi.annotations.polygons import read_json
-
-    return ShapesAnnotation(str(asked.path), asked.space, read_json(asked.path), asked.classes)
-
-
-def _imagej(asked: Request) -> Annotation:
-    from malpighi.annotations.imagej import read_imagej
-    from malpighi.annotations.outlines import ShapesAnnotation
-
-    return ShapesAnnotation(str(asked.path), asked.space, read_imagej(asked.path), asked.classes)
+    return read_geojson(path)
 
 
 def _mask(asked: Request) -> Annotation:
@@ -67,12 +70,12 @@ def _folder(asked: Request) -> Annotation:
 READERS: dict[str, Callable[[Request], Annotation]] = {
     ".csv": _runs,
     ".csv.gz": _runs,
-    ".geojson": _geojson,
-    ".geojson.gz": _geojson,
-    ".json": _json,
-    ".json.gz": _json,
-    ".roi": _imagej,
-    ".zip": _imagej,
+    ".geojson": _outlines,
+    ".geojson.gz": _outlines,
+    ".json": _outlines,
+    ".json.gz": _outlines,
+    ".roi": _outlines,
+    ".zip": _outlines,
     ".png": _mask,
     ".bmp": _mask,
     ".tif": _mask,
@@ -91,6 +94,11 @@ def suffix_of(path: Path) -> str:
     path = Path(path)
     last = path.suffix.lower()
     return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
+
+def read_outlines(path: Path) -> Outlines | None:
+    """What an outline file holds, which needs no image; None for formats of pixels."""
+    return _read_outlines(Path(path)) if READERS.get(suffix_of(path)) is _outlines else None
 
 
 def open_annotation(

@@ -38,6 +38,12 @@ class Outlines:
     notes: tuple[str, ...] = ()
     colors: dict[str, Color] = field(default_factory=dict)
 
+    def __iter__(self) -> Iterator[Shape]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
 
 def checked(
     path: object, found: Sequence[Shape], notes: Sequence[str] = (), colors: dict[str, Color] | None = None

@@ -1,0 +1,81 @@
+"""`malpighi convert`: images to OME-Zarr, labels of any format to any other."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, print_json, progress, say
+from malpighi.errors import RecipeError
+
+
+class Order(StrEnum):
+    """Which way run lengths run."""
+
+    F = "F"
+    C = "C"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, label file, or folder of one PNG an object.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="The suffix says the format; without one, a folder of one PNG an object.")
+    ],
+    image: Annotated[Path | None, typer.Option("--image", help="The image that the labels belong to.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Class of the values 1, 2, … or of unnamed objects; or one to keep.")
+    ] = None,
+    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    order: Annotated[Order, typer.Option("--order", help="Run lengths down the columns (F) or along the rows (C).")] = Order.F,
+    row: Annotated[str, typer.Option("--row", help="Id of the image's row in a run-length table.")] = "",
+    width: Annotated[int | None, typer.Option("--width", min=1, help="Of the image, where there is none to ask.")] = None,
+    height: Annotated[int | None, typer.Option("--height", min=1, help="Of the image, where there is none to ask.")] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Number the objects in label images; one CSV row an object.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Convert an image to OME-Zarr, or labels from any format to any other.
+
+    Labels: .geojson[.gz] (QuPath), .json (polygons), .zip and .roi (ImageJ), .csv (run lengths), .png and .tif (label
+    images), .zarr (OME-Zarr labels), a folder of one PNG an object. Pixels are outlined exactly, along their edges.
+
+    [bold]Examples[/bold]
+
+        malpighi convert slide.svs slide.ome.zarr
+
+        malpighi convert train.csv masks.geojson --row 2f6ecfcdf --image 2f6ecfcdf.tiff --class glomerulus
+
+        malpighi convert annotated.geojson mask.png --image slide.svs --class tuft --class capsule
+
+        malpighi convert prediction/labels.ome.zarr submission.csv --class glomerulus --row 2f6ecfcdf
+    """
+    from rich.markup import escape
+
+    from malpighi.tasks.convert import Conversion
+    from malpighi.tasks.convert import convert as run
+
+    if (width is None) != (height is None):
+        raise RecipeError("--width and --height go together; give both, or name the image with --image")
+    asked = Conversion(
+        source=source,
+        target=output,
+        image=image,
+        classes=tuple(classes or ()),
+        spacing=spacing,
+        order="F" if order is Order.F else "C",
+        row=row,
+        size=None if width is None or height is None else (height, width),
+        objects=objects,
+        overwrite=overwrite,
+    )
+    with progress("converting") as advance:
+        told = run(asked, lambda done, total: advance(1, total=total))
+    count = f", {told['objects']} objects or rows" if "objects" in told else ""
+    say(f"{told['kind']}{count}: [bold]{escape(told['output'])}[/bold]")
+    if json:
+        print_json(told)

@@ -1,0 +1,285 @@
+"""Converting: an image to OME-Zarr, labels of any format to any other. No network, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malpighi.annotations.base import Annotation
+from malpighi.annotations.open import open_annotation, read_outlines, suffix_of
+from malpighi.annotations.rle import Order
+from malpighi.errors import DataError, OutputError, RecipeError
+from malpighi.geometry import Box, Shape, Space, Spacing
+
+if TYPE_CHECKING:
+    from malpighi.annotations.label_images import Reader
+
+OUTPUTS = (".zarr", ".geojson", ".geojson.gz", ".json", ".zip", ".roi", ".csv", ".png", ".tif", ".tiff")
+"""What labels may be written as; a name without suffix is a folder of one PNG an object."""
+
+WHOLE = 1 << 28
+"""Voxels of a label image of numbered objects that is held at once to outline them."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What to convert, and what the input does not say itself.
+
+    Attributes:
+        source: image, label file or folder.
+        target: by its suffix, the format to write.
+        image: the image the labels belong to: its size, and its pixel size.
+        classes: what label values or unnamed objects mean, or which of the named ones to take.
+        spacing: level-0 µm per pixel; None: what the image says.
+        order: of run lengths, read or written: "F" column-major, "C" row-major.
+        row: id of the row to read or to write in a run-length table; default when writing: the source's name.
+        size: (y, x) of the image, where there is no image to ask.
+        objects: keep objects apart: numbers in a label image, a row an object in a table.
+        overwrite: replace what is there.
+    """
+
+    source: Path
+    target: Path
+    image: Path | None = None
+    classes: tuple[str, ...] = ()
+    spacing: float | None = None
+    order: Order = "F"
+    row: str = ""
+    size: tuple[int, int] | None = None
+    objects: bool = False
+    overwrite: bool = False
+
+
+def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, Any]:
+    """Convert, and say what was written.
+
+    Returns:
+        "output", "kind" ("image" or "labels"), and for labels "classes" and, where objects were written, "objects".
+
+    Raises:
+        DataError: the input is unreadable, or the image's size is needed and unknown.
+        OutputError: the output exists, cannot be written, or its format cannot hold the labels.
+        RecipeError: the output's suffix is unknown.
+    """
+    if not asked.source.exists():
+        raise DataError(f"{asked.source}: does not exist")
+    if asked.target.exists() and not asked.overwrite:
+        raise OutputError(f"{asked.target}: exists; choose another name or pass --overwrite")
+    if asked.target.resolve() == asked.source.resolve():
+        raise OutputError(f"{asked.target}: is the input itself; choose another name")
+    suffix = suffix_of(asked.target)
+    if suffix not in OUTPUTS and suffix:
+        raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
+    if suffix == ".zarr" and _is_image(asked):
+        return _image(asked, progress)
+    return _labels(asked, suffix)
+
+
+def _is_image(asked: Conversion) -> bool:
+    """An image and not labels: nothing that only labels have was said or is there."""
+    from malpighi.annotations.masks import label_images
+    from malpighi.images.open import is_image
+
+    return is_image(asked.source) and not (asked.classes or asked.image or asked.objects or label_images(asked.source))
+
+
+def _image(asked: Conversion, progress: Progress | None) -> dict[str, Any]:
+    from malpighi.images.open import open_image
+    from malpighi.images.write import write_image
+
+    with open_image(asked.source, spacing=asked.spacing) as source:
+        write_image(source, asked.target, progress, overwrite=asked.overwrite)
+        return {"output": str(asked.target), "kind": "image", "shape": list(source.shape), "spacing": str(source.space.spacing)}
+
+
+def _labels(asked: Conversion, suffix: str) -> dict[str, Any]:
+    space = _space(asked)
+    if space is None:
+        raise DataError(
+            f"{asked.source}: its image's size is needed; name the image with --image, or give --width and --height"
+        )
+    annotation = open_annotation(asked.source, space, asked.classes, asked.row, asked.order)
+    try:
+        write = _WRITERS.get(suffix, _write_folder)
+        count = write(asked, annotation)
+        told = {"output": str(asked.target), "kind": "labels", "classes": list(annotation.classes)}
+        return told | ({} if count is None else {"objects": count})
+    finally:
+        annotation.close()
+
+
+def _space(asked: Conversion) -> Space | None:
+    """Of the image the labels belong to: asked of the image, told, or that of the label image itself."""
+    from malpighi.annotations.folders import size_of_folder
+    from malpighi.annotations.masks import label_images
+    from malpighi.images.open import is_image, open_image
+
+    if asked.image is not None:
+        with open_image(asked.image, spacing=asked.spacing) as image:
+            return image.space
+    spacing = None if asked.spacing is None else Spacing.um(asked.spacing)
+    if asked.size is not None:
+        return Space.of_shape(asked.size, spacing)
+    if is_image(asked.source):
+        inside = next(iter(label_images(asked.source)), None)
+        path = asked.source if inside is None else asked.source / "labels" / inside
+        with open_image(path, spacing=asked.spacing, labels=True) as image:
+            return image.space
+    if asked.source.is_dir():
+        return Space.of_shape(size_of_folder(asked.source), spacing)
+    outlines = read_outlines(asked.source)
+    if outlines is not None and suffix_of(asked.target) in _OUTLINES:  # from outlines to outlines no pixel is drawn
+        bounds = [shape.geometry.bounds for shape in outlines.shapes] or [(0, 0, 1, 1)]
+        return Space.of_shape([int(max(1, *(b[axis] for b in bounds))) + 1 for axis in (3, 2)], spacing)
+    return None
+
+
+# -- writers ---------------------------------------------------------------------------------------------------------
+def _write_geojson(asked: Conversion, annotation: Annotation) -> int:
+    from malpighi.annotations.geojson import write_geojson
+
+    outlines = None if asked.source.is_dir() else read_outlines(asked.source)
+    return write_geojson(asked.target, shapes_of(annotation), outlines.colors if outlines else None)
+
+
+def _write_polygons(asked: Conversion, annotation: Annotation) -> int:
+    from malpighi.annotations.polygons import write_polygons
+
+    return write_polygons(asked.target, shapes_of(annotation))
+
+
+def _write_imagej(asked: Conversion, annotation: Annotation) -> int:
+    from malpighi.annotations.imagej import write_imagej
+
+    return write_imagej(asked.target, shapes_of(annotation))
+
+
+def _write_folder(asked: Conversion, annotation: Annotation) -> int:
+    from malpighi.annotations.folders import write_folder
+
+    height, width = _flat(asked, annotation)
+    return write_folder(asked.target, shapes_of(annotation), (height, width))
+
+
+def _write_table(asked: Conversion, annotation: Annotation) -> int:
+    from malpighi.annotations.rle import RunLengths
+    from malpighi.annotations.submissions import write_table
+
+    shape = _flat(asked, annotation)
+    row = asked.row or asked.source.name.split(".")[0]
+    if asked.objects:
+        numbers = annotation.instances(Box.of_shape(shape))
+        found = np.unique(numbers[numbers > 0]).tolist()
+        return write_table(asked.target, ((row, RunLengths.encode(numbers == n, asked.order)) for n in found))
+    runs = RunLengths.encode_boxes(_mask_of(annotation, _only_class(asked, annotation)), shape, asked.order)
+    return write_table(asked.target, [(row, runs)])
+
+
+def _write_image(asked: Conversion, annotation: Annotation) -> None:
+    from malpighi.annotations.label_images import labels_of, write_png, write_tiff
+
+    read: Reader = annotation.instances if asked.objects else labels_of(annotation)
+    if suffix_of(asked.target) == ".png":
+        write_png(asked.target, read, annotation.space.shape, np.uint16 if asked.objects else np.uint8)
+    else:
+        dtype: Any = np.int32 if asked.objects else np.uint8
+        write_tiff(asked.target, read, annotation.space.shape, dtype, annotation.space.spacing)
+
+
+def _write_zarr(asked: Conversion, annotation: Annotation) -> None:
+    from malpighi.annotations.label_images import layer_of, write_zarr
+
+    make = _numbers_of if asked.objects else layer_of
+    layers: dict[str, Reader] = {name: make(annotation, name) for name in annotation.classes}
+    dtype: Any = np.int32 if asked.objects else np.uint8
+    write_zarr(asked.target, layers, annotation.space.shape, annotation.space.spacing, dtype, asked.overwrite)
+
+
+def _numbers_of(annotation: Annotation, name: str) -> Reader:
+    return lambda box: annotation.instances(box, None, (name,))
+
+
+_OUTLINES = (".geojson", ".geojson.gz", ".json", ".zip", ".roi")
+
+_WRITERS: dict[str, Callable[[Conversion, Annotation], int | None]] = {
+    ".geojson": _write_geojson,
+    ".geojson.gz": _write_geojson,
+    ".json": _write_polygons,
+    ".zip": _write_imagej,
+    ".roi": _write_imagej,
+    ".csv": _write_table,
+    ".png": _write_image,
+    ".tif": _write_image,
+    ".tiff": _write_image,
+    ".zarr": _write_zarr,
+}
+
+
+def _flat(asked: Conversion, annotation: Annotation) -> tuple[int, int]:
+    if annotation.space.rank != 2:
+        raise OutputError(f"{asked.target}: this format holds 2-D labels, {annotation.name} is 3-D; write .tif or .ome.zarr")
+    return annotation.space.shape[0], annotation.space.shape[1]
+
+
+def _only_class(asked: Conversion, annotation: Annotation) -> str:
+    if len(annotation.classes) != 1:
+        names = ", ".join(annotation.classes)
+        raise OutputError(f"{asked.target}: a run-length row holds one class, there are {names}; choose one with --class")
+    return annotation.classes[0]
+
+
+def shapes_of(annotation: Annotation) -> Iterator[Shape]:
+    """The objects of any annotation: its own outlines, else traced exactly along the pixel edges.
+
+    Numbered objects are traced one by one, also where they touch; elsewhere an object is what hangs together.
+    """
+    from malpighi.annotations.outlines import ShapesAnnotation
+    from malpighi.objects.measure import ObjectOptions, find_objects
+
+    if isinstance(annotation, ShapesAnnotation):
+        yield from annotation.shapes()
+        return
+    if annotation.space.rank != 2:
+        raise OutputError(f"{annotation.name}: is 3-D and has no outlines; write .tif or .ome.zarr")
+    if annotation.has_objects and len(annotation.classes) == 1:
+        yield from _numbered(annotation)
+        return
+    options = ObjectOptions(simplify=0)
+    for name in annotation.classes:
+        for found in find_objects(_mask_of(annotation, name), annotation.space, annotation.space.spacing, name, options):
+            if found.shape is not None:
+                yield found.shape
+
+
+def _mask_of(annotation: Annotation, name: str) -> Reader:
+    """One class as booleans: what nobody labelled is no object."""
+    from malpighi.annotations.label_images import layer_of
+
+    layer = layer_of(annotation, name)
+    return lambda box: layer(box) == 1
+
+
+def _numbered(annotation: Annotation) -> Iterator[Shape]:
+    import shapely
+    from scipy import ndimage
+
+    from malpighi.objects.trace import outline
+
+    whole = Box.of_shape(annotation.space.shape)
+    if whole.volume > WHOLE:
+        raise DataError(
+            f"{annotation.name}: numbered objects are outlined in images of up to {WHOLE} pixels; cut it into parts"
+        )
+    numbers = annotation.instances(whole)
+    for number, place in enumerate(ndimage.find_objects(numbers), 1):
+        if place is not None:
+            traced = outline(np.ascontiguousarray(numbers[place] == number))
+            shift = np.array([place[1].start, place[0].start])
+            moved = shapely.transform(traced, lambda points, shift=shift: points + shift)
+            yield Shape(moved, annotation.classes[0], id=str(number))
