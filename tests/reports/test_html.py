@@ -81,6 +81,10 @@ def test_table_takes_mappings_with_gaps_and_sequences():
     assert "seven" in Reader(Report("x").section("s").table([["seven", 8]], ["p", "q"]).html()).words
 
 
+def test_no_facts_leave_no_empty_frame():
+    assert "<dl" not in Report("x").facts({}).html()
+
+
 def test_numbers_stand_right_and_words_left():
     page = Report("x").section("s").table([{"name": "a", "dice": 0.5, "interval": "0.4 – 0.6", "why": "3-D or not"}]).html()
     headings = re.findall(r'<th scope="col"( class="number")?>(\w+)</th>', page)

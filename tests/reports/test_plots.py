@@ -38,6 +38,13 @@ def test_learning_curves_draw_only_what_is_there():
     assert "svg" in picture(figure)
 
 
+def test_a_class_far_below_the_mean_is_not_cut_off():
+    (figure,) = learning_curves([{"step": 1, "validation": {"dice": 0.8, "by_class": {"a": 0.2, "b": 0.9}}}]).values()
+    assert figure.axes[0].get_ylim() == (0, 1)
+    (figure,) = learning_curves([{"step": 1, "validation": {"dice": 0.8, "by_class": {"a": 0.75, "b": 0.85}}}], 1).values()
+    assert figure.axes[0].get_ylim() == (0.5, 1)
+
+
 def test_a_mean_of_one_class_is_not_drawn_twice():
     (figure,) = learning_curves([{"step": 1, "validation": {"dice": 0.5, "by_class": {"gland": 0.5}}}]).values()
     assert list(lines(figure)) == ["gland"]

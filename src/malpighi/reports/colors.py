@@ -36,7 +36,7 @@ def class_colors(names: Sequence[str]) -> dict[str, RGB]:
 
 def _generated(index: int) -> RGB:
     """Past the palette's end: hues a golden angle apart never come close to repeating."""
-    r, g, b = colorsys.hls_to_rgb((0.93 + index * 0.618034) % 1, 0.5, 0.55)
+    r, g, b = colorsys.hls_to_rgb((0.8 + index * 0.618034) % 1, 0.38, 0.5)
     return round(r * 255), round(g * 255), round(b * 255)
 
 

@@ -76,6 +76,8 @@ class Report:
             values: name → value; None is shown as a dash.
             fold: where given, the list is closed behind this line until the reader opens it.
         """
+        if not values:
+            return self
         return self._add("facts", facts=[(name, value_text(value)) for name, value in values.items()], fold=fold)
 
     def table(

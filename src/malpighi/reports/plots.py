@@ -169,9 +169,10 @@ def _dice(checks: Sequence[Mapping[str, Any]], best_step: int | None) -> Figure:
     overall = [(row["step"], row["validation"].get("dice")) for row in checks if row["validation"].get("dice") is not None]
     if overall and len(classes) != 1:
         axes.plot(*zip(*overall, strict=True), color=INK, lw=2, marker="o", ms=3, label="mean")
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(1)])
+    low = np.nanmin(drawn, initial=1.0)
     if best_step is not None:
         axes.axvline(best_step, color=MUTED, lw=1, ls=(0, (2, 2)), label="kept")
-    low = min([dice for _, dice in overall if np.isfinite(dice)], default=0.0)
     axes.set_ylim(0 if low < 0.6 else 0.5, 1)
     _steps(axes)
     _key(axes)
