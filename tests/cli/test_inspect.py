@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from malpighi.cli.inspect import inspect, parse_only
-from malpighi.errors import DataError, OutputError, RecipeError
+from malpighi.cli.inspect import inspect
+from malpighi.errors import DataError, OutputError
 
 
 @pytest.fixture
@@ -62,16 +62,6 @@ def test_a_broken_case_is_named_and_ends_in_exit_code_3(tiles, capsys, tmp_path)
     assert str(bad) in told.err.replace("\n", "")
     assert len(json.loads(told.out)["broken"]) == 1
     assert str(bad) in (tmp_path / "out" / "report.html").read_text()
-
-
-def test_only_is_key_and_values():
-    assert parse_only(["class=tuft,capsule", "stain=PAS", "class=vessel"]) == {
-        "class": ["tuft", "capsule", "vessel"],
-        "stain": ["PAS"],
-    }
-    for wrong in ("tuft", "class=", "=tuft"):
-        with pytest.raises(RecipeError, match="write key=value"):
-            parse_only([wrong])
 
 
 def test_an_output_that_is_a_file(tiles, tmp_path):

@@ -50,6 +50,7 @@ def test_pictures_show_labels_and_what_nobody_said():
     plain, labelled, silent = picture(None), picture(layers), picture(np.full_like(layers, 255))
     assert (plain == 200).all()
     assert labelled[10, 10].tolist() == [0, 255, 0]
+    assert labelled[9, 9].tolist() == [255, 255, 255]
     assert (labelled[30:, 30:] == 200).all()
     assert (silent != 200).any(axis=2).all()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, console, print_json, progress
-from malpighi.errors import DataError, RecipeError
+from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, console, only_of, print_json, progress
+from malpighi.errors import DataError
 
 if TYPE_CHECKING:
     from malpighi.sampling.survey import Survey
@@ -21,9 +20,7 @@ def inspect(
         Path | None, typer.Option("--output", "-o", help="Folder of the report; default inspect-NAME in this folder.")
     ] = None,
     spacing: Annotated[float | None, SPACING_OPTION] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Keep cases by class or attribute, as in class=tuft,capsule; may repeat.")
-    ] = None,
+    only: Annotated[list[str] | None, ONLY_OPTION] = None,
     classes: Annotated[str, typer.Option("--classes", help="Names of the masks' classes, separated by commas.")] = "",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the page with plots and pictures.")] = True,
     json: Annotated[bool, JSON_OPTION] = False,
@@ -50,7 +47,7 @@ def inspect(
     from malpighi.sampling.survey import survey
 
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    table = find_cases(data, spacing=spacing, classes=names, where=parse_only(only or ()))
+    table = find_cases(data, spacing=spacing, classes=names, where=only_of(only))
     with progress("measuring", total=len(table)) as advance:
         found = survey(table, advance)
     result = found.as_dict()
@@ -66,21 +63,6 @@ def inspect(
         print_json(result)
     if found.problems:
         raise DataError(f"{data}: {len(found.problems)} of {len(table)} cases are broken, see above; repair or remove them")
-
-
-def parse_only(told: Sequence[str]) -> dict[str, list[str]]:
-    """`["class=tuft,capsule", "stain=PAS"]` as what `find_cases` keeps.
-
-    Raises:
-        RecipeError: not of the form key=value.
-    """
-    where: dict[str, list[str]] = {}
-    for text in told:
-        key, _, values = text.partition("=")
-        if not key.strip() or not values.strip():
-            raise RecipeError(f"--only {text!r}: write key=value, several values separated by commas, as in class=tuft,capsule")
-        where.setdefault(key.strip(), []).extend(value.strip() for value in values.split(",") if value.strip())
-    return where
 
 
 def _print(found: Survey) -> None:

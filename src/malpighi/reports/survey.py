@@ -102,7 +102,7 @@ def case_table(found: Survey) -> str:
 
 def _counts(report: Report, found: Survey) -> None:
     bars = {}
-    if found.table.labelled:
+    if len(found.table.counts("class")) > 1:
         bars["Images labelled for each class."] = count_bars(found.table.counts("class"), class_colors(found.table.classes))
     for key in ATTRIBUTES:
         if len(counts := found.table.counts(key)) > 1:
