@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malpighi.geometry import Box
@@ -9,6 +9,7 @@ from malpighi.images.pad import read_padded
 sides = st.lists(st.integers(1, 6), min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.data(), sides, st.sampled_from(["reflect", "edge", 3]))
 def test_any_box_is_cut_from_numpys_padding(data: st.DataObject, shape: list[int], pad: str | int) -> None:
     array = np.arange(1, 1 + 2 * int(np.prod(shape))).reshape(2, *shape)

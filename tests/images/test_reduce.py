@@ -2,7 +2,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from images.pictures import noise
@@ -11,6 +11,7 @@ from malpighi.images.reduce import halve, halved_axes
 from malpighi.images.resample import resample
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["image", "labels"]), st.sampled_from([np.uint8, np.float32]))
 def test_halving_is_resampling_by_two(height: int, width: int, kind: Literal["image", "labels"], dtype: type) -> None:
     array = noise(2, height, width, dtype=dtype)

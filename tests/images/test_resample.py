@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from images.pictures import noise
@@ -25,6 +25,7 @@ def area(array: np.ndarray, target: Box, ratio: tuple[float, ...]) -> np.ndarray
     return out / math.prod(ratio)
 
 
+@settings(deadline=None)
 @given(st.floats(1, 4.5), st.floats(1, 4.5), st.integers(0, 3), st.integers(0, 3))
 def test_area_is_the_mean_of_what_a_voxel_covers(ry: float, rx: float, y: int, x: int) -> None:
     array = noise(1, 40, 40, dtype=np.float32)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
 
 from malpighi.geometry import Box
 
 Method = Literal["area", "nearest"]
+_BAND = 2**19  # voxels: 2 MB of float32
 
 
 def support(box: Box, ratio: tuple[float, ...], method: Method) -> Box:
@@ -37,61 +39,86 @@ def resample(array: np.ndarray, source: Box, target: Box, ratio: tuple[float, ..
             index = np.floor((np.arange(target.start[axis], target.stop[axis]) + 0.5) * r).astype(np.int64)
             array = np.take(array, np.clip(index - source.start[axis], 0, source.size[axis] - 1), axis=axis + 1)
         return np.ascontiguousarray(array)
-    fast = _whole_blocks(array, source, target, ratio)
-    if fast is not None:
-        return fast
-    out = array.astype(np.float32, copy=False)
-    for axis, r in enumerate(ratio):
-        if abs(r - 1) > 1e-6 or source.size[axis] != target.size[axis]:
-            out = _axis(out, axis + 1, source.start[axis], target.start[axis], target.size[axis], r)
-    return _as_dtype(out, array.dtype)
+    last = len(array) > 1 and np.moveaxis(array, 0, -1).flags.c_contiguous  # as TIFF tiles come: stay in memory order
+    pixels = np.moveaxis(array, 0, -1) if last else array
+    first = 0 if last else 1
+    whole = (*target.size, len(array)) if last else (len(array), *target.size)
+    out = np.empty(whole, array.dtype)
+    later = [_weights(source, target, axis, ratio[axis]) for axis in range(1, target.rank)]
+    for rows in _bands(source, target, ratio[0], len(array)):
+        band = Box((rows.start[0], *target.start[1:]), (rows.size[0], *target.size[1:]))
+        low = max(support(band, ratio, method).start[0], source.start[0])
+        high = min(support(band, ratio, method).stop[0], source.stop[0])
+        needed = Box((low, *source.start[1:]), (high - low, *source.size[1:]))
+        there = (slice(None),) * first
+        part = pixels[(*there, slice(low - source.start[0], high - source.start[0]))]
+        for axis, weights in enumerate([_weights(needed, band, 0, ratio[0]), *later]):
+            if weights is not None:
+                part = _along(part, first + axis, weights)
+        at = rows.relative_to(target.start[:1])
+        out[(*there, slice(at.start[0], at.stop[0]))] = _as_dtype(part, array.dtype)
+    return np.moveaxis(out, -1, 0) if last else out
+
+
+def _bands(source: Box, target: Box, ratio: float, channels: int) -> Iterable[Box]:
+    """The target's first axis in pieces whose source in float32 stays in the processor's cache."""
+    row = channels * math.prod(source.size[1:]) * max(ratio, 1.0)
+    return Box(target.start[:1], target.size[:1]).split((max(1, int(_BAND / row)),))
 
 
 def _as_dtype(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if np.issubdtype(dtype, np.integer):
+    if np.issubdtype(dtype, np.integer) and np.issubdtype(out.dtype, np.floating):
         limits = np.iinfo(dtype)
-        return np.clip(np.rint(out), limits.min, limits.max).astype(dtype)
+        np.rint(out, out=out)
+        np.clip(out, limits.min, limits.max, out=out)
     return out.astype(dtype, copy=False)
 
 
-def _axis(array: np.ndarray, axis: int, first: int, start: int, count: int, ratio: float) -> np.ndarray:
-    """One axis: a weighted sum of the few source voxels that each target voxel touches."""
-    left = np.arange(start, start + count, dtype=np.float64) * ratio
-    n = array.shape[axis]
-    if ratio < 1:
-        low = np.floor(left + ratio / 2 - 0.5)
-        taps = [(low, 1 - (left + ratio / 2 - 0.5 - low)), (low + 1, left + ratio / 2 - 0.5 - low)]
-    else:
-        right = left + ratio
-        low = np.floor(left + 1e-9)
-        width = math.ceil(ratio) + 1
-        taps = [
-            (low + k, np.clip(np.minimum(right, low + k + 1) - np.maximum(left, low + k), 0, 1) / ratio) for k in range(width)
-        ]
-    shape = [1] * array.ndim
-    shape[axis] = count
-    total = None
-    for index, weight in taps:
-        if not weight.any():
-            continue
-        part = np.take(array, np.clip(index.astype(np.int64) - first, 0, n - 1), axis=axis)
-        part *= weight.astype(np.float32).reshape(shape)
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    return total
+def _weights(source: Box, target: Box, axis: int, ratio: float) -> Any:
+    """Sparse (target voxel, source voxel) float32 weights of one axis; None where it stays as it is.
+
+    A row depends on its voxel only, not on the box.
+    """
+    start, count, first, n = target.start[axis], target.size[axis], source.start[axis], source.size[axis]
+    if abs(ratio - 1) <= 1e-6 and (start, count) == (first, n):
+        return None
+    from scipy.sparse import csr_array
+
+    left = np.arange(start, start + count, dtype=np.float64)[:, None] * ratio
+    if ratio < 1:  # between the two nearest centres
+        centre = left + ratio / 2 - 0.5
+        at = np.floor(centre) + np.arange(2)
+        weight = 1 - np.abs(centre - at)
+    else:  # what the voxel covers
+        at = np.floor(left + 1e-9) + np.arange(math.ceil(ratio) + 1)
+        weight = np.clip(np.minimum(left + ratio, at + 1) - np.maximum(left, at), 0, 1) / ratio
+    column = np.clip(at.astype(np.int64) - first, 0, n - 1)
+    taps = at.shape[1]
+    matrix = csr_array(
+        (weight.astype(np.float32).ravel(), column.ravel(), np.arange(0, count * taps + 1, taps)), shape=(count, n)
+    )
+    matrix.eliminate_zeros()  # or a NaN that is not covered would spread
+    return matrix
 
 
-def _whole_blocks(array: np.ndarray, source: Box, target: Box, ratio: tuple[float, ...]) -> np.ndarray | None:
-    """The common case, 2-D and a whole-number ratio the same on both axes, by OpenCV's exact block mean."""
-    whole = round(ratio[0])
-    if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16, np.float32) or array.shape[0] > 4 or whole < 1:
-        return None
-    if any(abs(r - whole) > 1e-6 for r in ratio) or source != Box(
-        tuple(a * whole for a in target.start), tuple(n * whole for n in target.size)
-    ):
-        return None
+def _along(array: np.ndarray, axis: int, weights: Any) -> np.ndarray:
+    """Apply the weights to one axis; float32. The sums are row by row, so each voxel's bits are its own."""
+    count, n = weights.shape
+    lead, rest = array.shape[:axis], array.shape[axis + 1 :]
+    flat = np.ascontiguousarray(array).reshape(math.prod(lead), n, math.prod(rest))
+    if flat.shape[2] <= 4:  # the innermost axis: bring it to the front, or each row would be a call
+        swapped = (weights @ _swap(flat).reshape(n, -1).astype(np.float32, copy=False)).reshape(
+            count, flat.shape[0], flat.shape[2]
+        )
+        return _swap(swapped).reshape(*lead, count, *rest)
+    planes = [weights @ plane.astype(np.float32, copy=False) for plane in flat]
+    return (planes[0] if len(planes) == 1 else np.stack(planes)).reshape(*lead, count, *rest)
+
+
+def _swap(array: np.ndarray) -> np.ndarray:
+    """(a, b, few) to (b, a, few), contiguous; OpenCV does it several times faster than NumPy."""
+    if array.dtype not in (np.uint8, np.uint16, np.int16, np.float32) or max(array.shape[:2]) >= 2**15:
+        return np.ascontiguousarray(array.swapaxes(0, 1))
     import cv2
 
-    size = (target.size[1], target.size[0])
-    planes = [cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA) for plane in array]
-    return np.stack(planes)
+    return cv2.transpose(array).reshape(array.shape[1], array.shape[0], array.shape[2])
