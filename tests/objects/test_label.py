@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -114,3 +115,13 @@ def test_box_outside_is_refused():
     found = find_components(reader(np.ones((4, 4), bool)), (4, 4))
     with pytest.raises(DataError, match="leaves the mask"):
         found.labels(Box((2, 2), (4, 4)))
+
+
+@pytest.mark.real_data
+def test_real_vessels_in_blocks_equal_scipy_on_the_whole(real):
+    path = min((real / "vessel_volumes" / "masks").glob("*.tif*"), key=lambda p: p.stat().st_size)
+    mask = tifffile.imread(path) > 0
+    found = find_components(reader(mask), mask.shape, (8, 100, 120))
+    truth, n = ndimage.label(mask, np.ones((3, 3, 3)))
+    assert len(found) == n
+    assert same_partition(found.labels(Box.of_shape(mask.shape)), truth)

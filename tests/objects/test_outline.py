@@ -6,6 +6,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from malpighi.geometry import Box
 from malpighi.objects.cache import BlockCache
@@ -82,3 +83,15 @@ def test_cache_reads_a_block_once_for_many_objects():
     for start in ((0, 0), (1, 2), (2, 2)):
         cache(Box(start, (2, 2)))
     assert read == [Box((0, 0), (5, 5))]
+
+
+@pytest.mark.real_data
+def test_real_glands_are_drawn_again_from_their_outlines(real):
+    path = sorted((real / "colon_glands" / "masks").glob("*.png"))[3]
+    mask = np.asarray(Image.open(path).convert("L")) > 0
+    found = find_components(reader(mask), mask.shape, 200)
+    y, x = np.indices(mask.shape) + 0.5
+    drawn = np.zeros(mask.shape, int)
+    for k in range(1, len(found) + 1):
+        drawn[shapely.contains_xy(outline_component(found, k).geometry, x, y)] = k
+    np.testing.assert_array_equal(drawn, found.labels(Box.of_shape(mask.shape)))

@@ -76,12 +76,12 @@ def perimeter(counts: np.ndarray, spacing: Sequence[float]) -> float:
 
 def fill_holes(mask: np.ndarray, smaller_than: float, faces_only: bool = False) -> np.ndarray:
     """The mask with holes of fewer than `smaller_than` pixels filled; `faces_only` as the mask's own connectivity."""
-    import cv2
+    from scipy import ndimage
 
     background = np.pad(mask, 1) ^ np.True_
     background[[0, -1], :] = background[:, [0, -1]] = True
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(background.view(np.uint8), connectivity=8 if faces_only else 4)
-    small = stats[:, 4] < smaller_than
+    labels, _ = ndimage.label(background, ndimage.generate_binary_structure(2, 2 if faces_only else 1))
+    small = np.bincount(labels.ravel()) < smaller_than
     small[[0, labels[0, 0]]] = False
     return mask | small[labels[1:-1, 1:-1]]
 
