@@ -202,6 +202,42 @@ def test_typical_is_the_size_above_which_half_of_the_area_lies():
     assert typical(np.zeros(0), 2) is None
 
 
+def test_run_lengths_of_a_competition_are_column_major(tmp_path):
+    save(tmp_path / "train" / "k.tiff", noise((6, 5, 3)))
+    (tmp_path / "train.csv").write_text("id,encoding\nk,2 3 14 2\n")
+    table = find_cases(tmp_path)
+    with open_case(table.cases[0], table.classes) as opened:
+        (layer,) = opened.annotation.rasterise(Box.of_shape((6, 5)))
+    assert np.argwhere(layer).tolist() == [[1, 0], [1, 2], [2, 0], [2, 2], [3, 0]]
+    assert survey(table).classes["glomerulus"].objects == 2
+
+
+def outlines(path: Path, **squares: tuple[int, int]) -> None:
+    """One 4 × 4 square a class, at (x, y)."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[[x, y], [x + 4, y], [x + 4, y + 4], [x, y + 4], [x, y]]]},
+            "properties": {"classification": {"name": name}},
+        }
+        for name, (x, y) in squares.items()
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def test_a_slide_whose_geojson_lacks_a_class_says_it_is_absent(tmp_path):
+    for name in "abc":
+        save(tmp_path / f"{name}.tif", noise((12, 12, 3), seed=ord(name)))
+    outlines(tmp_path / "a.geojson", tuft=(1, 2), capsule=(6, 6))
+    outlines(tmp_path / "b.geojson", tuft=(0, 0))
+    outlines(tmp_path / "c.geojson")
+    found = survey(find_cases(tmp_path))
+    assert not found.problems
+    assert (found.classes["tuft"].cases, found.classes["tuft"].present) == (3, 2)
+    assert (found.classes["capsule"].cases, found.classes["capsule"].present) == (3, 1)
+    assert found.classes["capsule"].areas.tolist() == [16]
+
+
 @pytest.mark.real_data
 def test_kidney_dab(real):
     found = survey(find_cases(real / "kidney_dab", classes=["glomerulus"]))

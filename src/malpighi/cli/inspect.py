@@ -83,7 +83,9 @@ def _print(found: Survey) -> None:
             console().print(escape(f"{key}: {shown}" + (f", … ({len(counts)})" if len(counts) > 20 else "")))
     for title, rows in (("classes", class_rows(found)), ("intensity", found.intensity)):
         if rows:
-            told = [name for name in rows[0] if any(row[name] is not None for row in rows)]  # no µm where none is known
+            told = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+            if any(name.endswith("µm") for name in told):  # 80 columns do not hold both
+                told = [name for name in told if not name.endswith("px")]
             table = Table(*told, box=None, title=title, title_justify="left")
             for row in rows:
                 table.add_row(*(escape(value_text(row[name])) for name in told))
