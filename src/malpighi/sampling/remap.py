@@ -30,15 +30,16 @@ def warp_item(image: np.ndarray, target: np.ndarray, warp: Warp, out: np.ndarray
 def _turn(array: np.ndarray, warp: Warp, out: np.ndarray) -> None:
     """Mirrors and quarter turns: what `warp.turned` does, by OpenCV, whose transpose of colour pixels is five times as fast."""
     swapped = warp.matrix[0, 0] == 0
-    crop = Warp(np.eye(2), warp.shift).turned(array, out.shape[:2]).transpose(1, 2, 0)
     mirrored = np.atleast_1d((warp.matrix < 0).any(0))  # output axes
-    if not swapped and not mirrored.any():
-        out[...] = crop
+    if len(array) > _CHANNELS or not (swapped or mirrored.any()):
+        out[...] = warp.turned(array, out.shape[:2]).transpose(1, 2, 0)
         return
-    turned = cv2.transpose(np.ascontiguousarray(crop)) if swapped else np.ascontiguousarray(crop)
+    crop = Warp(np.eye(2), warp.shift).turned(array, out.shape[:2])
+    pixels = _channel_groups(crop)[0]
+    if swapped:
+        pixels = cv2.transpose(pixels, dst=out)
     if mirrored.any():
-        turned = cv2.flip(turned, -1 if mirrored.all() else int(mirrored[1]))
-    out[...] = turned.reshape(out.shape)
+        cv2.flip(pixels, -1 if mirrored.all() else int(mirrored[1]), dst=out)
 
 
 def _channel_groups(array: np.ndarray) -> list[np.ndarray]:
