@@ -16,7 +16,7 @@ from malpighi.phantoms.lattice import Lattice, uniform
 
 SITE_PITCH = 400.0  # µm: 6 sites a mm², as in human cortex with its 3 to 6 glomeruli a mm²
 LARGEST = 116.0  # µm: no outline reaches further from its centre
-PIECE = 14000.0  # µm: a slide wider than this holds several pieces of tissue
+PIECE = 14000.0  # µm: a slide much wider or higher than this holds two pieces of tissue abreast
 KINDS = ("glomerulus", "artery", "vein", "scar")
 
 
@@ -197,7 +197,7 @@ def _kept_site(layout: Layout, cell: tuple[int, int]) -> tuple[Site | None, bool
 
 @lru_cache(maxsize=16)
 def _pieces(shape: tuple[int, int], seed: int, unit: float) -> tuple[tuple[float, float, float, float, int], ...]:
-    rows, columns = (int(np.clip(round(n / (PIECE * unit)), 1, 4)) for n in shape)
+    rows, columns = (int(np.clip(round(n / (PIECE * unit)), 1, 2)) for n in shape)
     high, wide = shape[0] / rows, shape[1] / columns
     # with noise and harmonics the tissue stays on the slide and covers about 0.6 of it; only on a slide no larger than
     # a biopsy it runs over the border, as on a cropped scan, or there would be hardly a whole glomerulus

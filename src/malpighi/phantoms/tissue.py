@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -141,14 +142,24 @@ def pack(
 
 
 def _smooth(line: np.ndarray) -> np.ndarray:
-    """A rounded polyline (two passes of Chaikin's corner cutting) in whole px; a lone point becomes a short dash."""
+    """A rounded polyline in whole px; a lone point becomes a short dash."""
     if len(line) == 1:
-        return np.round(line + np.array([[0, 0], [3, 2]])).astype(np.int32)
+        return np.rint(line + _DASH).astype(np.int32)
+    return np.rint(_corner_cutting(len(line)) @ line).astype(np.int32)
+
+
+_DASH = np.array([[0.0, 0.0], [3.0, 2.0]])
+
+
+@cache
+def _corner_cutting(points: int) -> np.ndarray:
+    """Two passes of Chaikin's corner cutting as a matrix that acts on a polyline of `points` vertices."""
+    line = np.eye(points)
     for _ in range(2):
         a, b = line[:-1], line[1:]
-        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, 2)
+        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, points)
         line = np.concatenate([line[:1], cut, line[-1:]])
-    return np.round(line).astype(np.int32)
+    return line
 
 
 def rounded(cells: Cells, radius: float, gap: float) -> np.ndarray:
