@@ -27,19 +27,22 @@ def inspect(
 ) -> None:
     """Count, measure and check a data set before training on it.
 
-    Prints counts by class, organ, stain and donor, sizes, pixel sizes and intensity, and everything that is broken: files
-    that cannot be read, masks that do not match their image, duplicates across donors. The report folder holds the page
-    report.html, the same figures as survey.json, and one line a case in cases.csv. Exit code 3: something is broken.
+    Prints counts by class, organ, stain and donor, sizes, pixel sizes and
+    intensity, and what is broken: files that cannot be read, masks that do not
+    match their image, the same image under two donors. The report folder holds
+    report.html, survey.json and cases.csv (a line a case).
+    Exit code 3: something is broken.
 
-    Known layouts: manifest.csv (columns image, labels, class, group, organ, stain, spacing, split); images/ and masks/ with
-    the same names; slides with GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders; STRUCTURE/STAIN/{images,masks};
-    one PNG an object; images alone.
+    Known layouts: manifest.csv (columns image, labels, class, group, organ,
+    stain, spacing, split); images/ and masks/ with the same names; slides with
+    GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
+    STRUCTURE/STAIN/{images,masks}; one PNG an object; images alone.
 
     [bold]Examples[/bold]
 
         malpighi inspect slides/ --spacing 0.5
 
-        malpighi inspect kidney_structures --only class=tuft,capsule --only stain=PAS -o tuft-report
+        malpighi inspect tiles/ --only class=tuft,capsule --only stain=PAS
     """
     from rich.markup import escape
 

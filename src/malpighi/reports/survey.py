@@ -18,7 +18,7 @@ from malpighi.reports.plots import histogram
 from malpighi.reports.survey_figures import count_bars, intensity_lines, labelled_picture, share_dots, size_scatter
 from malpighi.reports.words import share_text
 from malpighi.sampling.cases import Case, open_case
-from malpighi.sampling.classfacts import median, typical
+from malpighi.sampling.classfacts import median
 from malpighi.sampling.measure import thumbnail
 from malpighi.sampling.survey import Survey
 
@@ -53,7 +53,7 @@ def headline(found: Survey) -> dict[str, Any]:
         "groups (donors)": len(table.counts("group")),
         "classes": ", ".join(table.classes) if len(table.classes) < 4 else len(table.classes),
         "image size": _sizes(found),
-        "pixel size": ", ".join(found.spacings),
+        "pixel size": _pixel_sizes(found),
         "values": ", ".join(dict.fromkeys(f"{len(fact.channels)} × {fact.dtype}" for fact in found.readable)),
         "broken": len(found.problems),
     }
@@ -69,9 +69,9 @@ def class_rows(found: Survey) -> list[dict[str, Any]]:
             "objects": facts.objects,
             "area": share_text(facts.share),
             "median ⌀ px": median(facts.diameters_px),
-            "typical ⌀ px": typical(facts.diameters_px, found.rank),
+            "typical ⌀ px": facts.typical_px,
             "median ⌀ µm": median(facts.diameters_um),
-            "typical ⌀ µm": typical(facts.diameters_um, found.rank),
+            "typical ⌀ µm": facts.typical_um,
         }
         for name, facts in found.classes.items()
     ]
@@ -191,6 +191,15 @@ def examples(found: Survey, most: int) -> Iterator[Case]:
 def _told(case: Case) -> str:
     told = [value for key in ("organ", "stain") if (value := case.attributes.get(key))]
     return f" ({', '.join(told)})" if told else ""
+
+
+def _pixel_sizes(found: Survey) -> str | None:
+    """Every pixel size where there are few, else the range; "px" where it is unknown."""
+    kinds = list(found.spacings)
+    if len(kinds) <= 3:
+        return ", ".join(kinds) or None
+    known = [fact.spacing[-1] for fact in found.readable if fact.spacing]
+    return f"{min(known):g} … {max(known):g} µm" + (", px" if "px" in kinds else "")
 
 
 def _sizes(found: Survey) -> str | None:

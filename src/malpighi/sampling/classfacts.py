@@ -34,6 +34,16 @@ class ClassFacts:
     unit: str
     rank: int = 2
 
+    @property
+    def typical_px(self) -> float | None:
+        """Diameter above which half of the class's area (volume) lies, level-0 pixels."""
+        return typical(self.diameters_px, self.rank)
+
+    @property
+    def typical_um(self) -> float | None:
+        """The same in µm, of the cases with a pixel size."""
+        return typical(self.diameters_um, self.rank)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, distributions as 5, 25, 50, 75 and 95 %; "typical" is the size above which half of the area lies."""
         return {
@@ -43,8 +53,8 @@ class ClassFacts:
             "share": self.share,
             "median_diameter_px": median(self.diameters_px),
             "median_diameter_um": median(self.diameters_um),
-            "typical_diameter_px": typical(self.diameters_px, self.rank),
-            "typical_diameter_um": typical(self.diameters_um, self.rank),
+            "typical_diameter_px": self.typical_px,
+            "typical_diameter_um": self.typical_um,
             "area_percentiles": [float(v) for v in np.percentile(self.areas, (5, 25, 50, 75, 95))] if len(self.areas) else [],
             "area_unit": self.unit,
         }

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from malpighi.sampling.classfacts import typical
-
 if TYPE_CHECKING:
     from malpighi.sampling.survey import Survey
 
@@ -40,8 +38,7 @@ def _on_labels(found: Survey) -> Iterator[str]:
     for name, facts in found.classes.items():
         if found.table.labelled and not facts.objects and not found.problems:
             yield f"class {name!r} has no object in any case"
-        usual = typical(facts.diameters_px, facts.rank) or 0.0
-        specks = int((facts.diameters_px < usual / 10).sum())
+        specks = int((facts.diameters_px < (facts.typical_px or 0) / 10).sum())
         if specks:
             yield f"class {name!r}: {specks} of {facts.objects} objects are specks, less than a tenth of the typical diameter across"
     coarse = [fact for fact in found.readable if fact.reduction > 1]
