@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from malpighi.annotations.files import once_per_file, read_text, replacing
+from malpighi.annotations.files import no_collector, once_per_file, read_text, replacing
 from malpighi.annotations.outlines import Color, Outlines, checked
 from malpighi.annotations.rings import geometries_of
 from malpighi.errors import DataError
@@ -29,7 +29,8 @@ def read_geojson(path: Path) -> Outlines:
     Raises:
         DataError: not GeoJSON, truncated, or a geometry without numbers.
     """
-    return outlines_of(path, parse_json(path))
+    with no_collector():
+        return outlines_of(path, parse_json(path))
 
 
 def parse_json(path: Path) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from malpighi.annotations.files import once_per_file, replacing
+from malpighi.annotations.files import no_collector, once_per_file, replacing
 from malpighi.annotations.geojson import outlines_of, parse_json
 from malpighi.annotations.outlines import Outlines, checked
 from malpighi.annotations.rings import geometries_of
@@ -31,9 +31,10 @@ def read_polygons(path: Path) -> Outlines:
 @once_per_file
 def read_json(path: Path) -> Outlines:
     """Read a `.json`, which may be polygon JSON or GeoJSON: only its content tells."""
-    content = parse_json(path)
-    rings = isinstance(content, list) and all(isinstance(item, list) for item in content)
-    return polygons_of(path, content) if rings else outlines_of(path, content)
+    with no_collector():
+        content = parse_json(path)
+        rings = isinstance(content, list) and all(isinstance(item, list) for item in content)
+        return polygons_of(path, content) if rings else outlines_of(path, content)
 
 
 def polygons_of(path: Path, content: Any) -> Outlines:

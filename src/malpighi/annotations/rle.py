@@ -20,6 +20,9 @@ Order = Literal["F", "C"]
 BAND = 1 << 24
 """Pixels that encoding from a reader holds at once."""
 
+LINES = 1024
+"""Columns that are drawn and transposed at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
@@ -109,12 +112,15 @@ class RunLengths:
         """(row, column) uint8: the mask at ascending `rows` × `columns`; costs by the runs met, not by the mask."""
         lines, places = (columns, rows) if self.order == "F" else (rows, columns)
         length = self.shape[0] if self.order == "F" else self.shape[1]
-        drawn = self._lines(lines.astype(np.int64) * length, places.astype(np.int64))
-        if self.order == "C":
-            return drawn
+        offsets, places = lines.astype(np.int64) * length, places.astype(np.int64)
+        if self.order == "C" or not len(rows) or not len(columns):
+            return self._lines(offsets, places).reshape(len(rows), len(columns))
         import cv2
 
-        return cv2.transpose(drawn) if drawn.size else drawn.T
+        out = np.empty((len(rows), len(columns)), np.uint8)
+        for first in range(0, len(offsets), LINES):  # by bands: the whole at once took three times as long (1.4 gigapixels)
+            out[:, first : first + LINES] = cv2.transpose(self._lines(offsets[first : first + LINES], places))
+        return out
 
     def _lines(self, offsets: np.ndarray, places: np.ndarray) -> np.ndarray:
         """(line, place) uint8, where a line begins at index `offsets[line]` of the flattened mask."""
