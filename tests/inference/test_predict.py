@@ -101,6 +101,20 @@ def test_a_coarser_working_spacing():
     np.testing.assert_allclose(values[0], [[2.5, 4.5], [10.5, 12.5]])
 
 
+@pytest.mark.real_data
+def test_a_real_slide_comes_back_pixel_by_pixel(real):
+    from malpighi.images.open import open_image
+
+    def green(tiles):
+        return tiles[:, 1:2].astype(np.float32)
+
+    with open_image(real / "formats" / "CMU-1-Small-Region.svs") as source:
+        region = Box((500, 300), (900, 1100))
+        spacing = source.space.spacing
+        for box, values in predict(green, source, spacing, 1, PredictOptions(tile=256), region=region, align=(512, 512)):
+            np.testing.assert_allclose(values[0], source.read(box)[1], atol=1e-4)
+
+
 # -- the same however it is cut ------------------------------------------------------------------------------------
 @settings(deadline=None, max_examples=30)
 @given(st.data(), st.sampled_from(WINDOWS), st.sampled_from([(33, 27), (9, 14, 11)]))

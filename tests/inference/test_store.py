@@ -1,6 +1,11 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +90,28 @@ def test_the_manifest_comes_last_and_says_what_the_run_was(tmp_path):
         "manifest.json",
         "probabilities.ome.zarr",
     ]
+
+
+@pytest.mark.slow
+def test_a_process_killed_without_warning_goes_on_to_the_same_bytes(tmp_path):
+    segment(tmp_path / "whole")
+    out = tmp_path / "out"
+    script = (
+        "import time; from inference import test_store as t; t.module._SHARD = {2: (8, 16), 3: (4, 8)}\n"
+        "def slowly(tiles): time.sleep(0.02); return t.two(tiles)\n"
+        f"t.segment(t.Path({str(out)!r}), forward=slowly)"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    log = out / "unfinished.log"
+    for lines in (3, 9):
+        with subprocess.Popen([sys.executable, "-c", script], env=env) as process:
+            while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= lines):
+                time.sleep(0.005)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    assert not (out / "manifest.json").exists()
+    segment(out)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("rank", [2, 3])

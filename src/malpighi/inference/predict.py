@@ -155,11 +155,11 @@ class _Work:
         if not batch.tiles:
             return None
         with self.progress.time("read"):
-            shape = (self.options.batch, len(self.source.channels), *self.window.grid.tile)
-            tiles = np.empty(shape, self.source.dtype)
+            first = _read_tile(self.source, batch.tiles[0], self.spacing)
+            tiles = _batch_like(first, self.options.batch)
             for i, box in enumerate(batch.tiles):
-                tiles[i] = _read_tile(self.source, box, self.spacing)
-            tiles[len(batch.tiles) :] = tiles[0]
+                tiles[i] = first if i == 0 else _read_tile(self.source, box, self.spacing)
+            tiles[len(batch.tiles) :] = first
         return tiles
 
     def _forward(self, tiles: np.ndarray) -> np.ndarray:
@@ -185,11 +185,17 @@ class _Work:
 
     def _paste(self, visit: Visit, tile: np.ndarray) -> None:
         weights = self.window.weights(visit.index)
-        weighted = tile if weights is None else tile * weights
         reach = self.window.reach(visit.index)
         origin = self.window.grid.tile_box(visit.index).start
         for box in visit.feeds:
-            self.canvas.add(box, reach, origin, weighted, weights is not None)
+            self.canvas.add(box, reach, origin, tile, weights)
+
+
+def _batch_like(tile: np.ndarray, size: int) -> np.ndarray:
+    """An array for `size` tiles in the memory order of one: JPEG decodes channels-last, and turning costs more than decoding."""
+    if tile.strides[0] > tile.strides[-1]:
+        return np.empty((size, *tile.shape), tile.dtype)
+    return np.moveaxis(np.empty((size, *tile.shape[1:], tile.shape[0]), tile.dtype), -1, 1)
 
 
 def _read_tile(source: Source, box: Box, spacing: Spacing) -> np.ndarray:

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from malpighi.images.write import ZarrWriter, write_labels_group
 MANIFEST = "manifest.json"
 LABELS = "labels.ome.zarr"
 PROBABILITIES = "probabilities.ome.zarr"
+_CONFIDENCE = "unfinished-confidence.zarr"
 _BEGUN = "unfinished.json"
 _DONE = "unfinished.log"
 _SHARD = {2: (512, 2048), 3: (64, 128)}
@@ -95,14 +96,13 @@ class PredictionStore:
             )
             for name in classes
         ]
-        self._probabilities = (
-            ZarrWriter(self.path / PROBABILITIES, shape, spacing, np.uint8, channels=self.classes, **common)
-            if probabilities
-            else None
-        )
+        self._keeps = probabilities
+        kept = PROBABILITIES if probabilities else _CONFIDENCE
+        self._probabilities = ZarrWriter(self.path / kept, shape, spacing, np.uint8, channels=self.classes, **common)
         self.align = self._labels[0].shard
         self.done = frozenset(self._read_log())
         self._count = len(self.done)
+        self._masks_finished = False
         self._log = (self.path / _DONE).open("a")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="malpighi-write")
         self._writing: Future[None] | None = None
@@ -120,11 +120,8 @@ class PredictionStore:
         self._wait()
         self._writing = self._writer.submit(self._write, box, probabilities)
 
-    def finish(self, facts: Mapping[str, Any] | None = None) -> None:
-        """Add the coarser levels and the manifest: the prediction is finished.
-
-        Args:
-            facts: more for the manifest (names, versions), as JSON would hold it.
+    def finish_masks(self) -> None:
+        """Add the coarser levels: masks and probabilities can be read from here on.
 
         Raises:
             OutputError: boxes are missing, or the folder cannot be written.
@@ -133,11 +130,39 @@ class PredictionStore:
         missing = len(list(Box.of_shape(self.shape).split(self.align))) - self._count
         if missing:
             raise OutputError(f"{self.path}: {missing} boxes are not predicted yet; run the same command again to go on")
-        self.close()
         try:
-            for image in (*self._labels, *([self._probabilities] if self._probabilities else [])):
+            for image in (*self._labels, *([self._probabilities] if self._keeps else [])):
                 image.finish()
             write_labels_group(self.path / LABELS, self.classes)
+        except OSError as error:
+            raise self._explained(error) from error
+        self._masks_finished = True
+
+    def read_mask(self, index: int) -> Callable[[Box], np.ndarray]:
+        """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1."""
+        masks = _level0(self._labels[index])
+        return lambda box: np.asarray(masks[box.slices])
+
+    def read_probability(self, index: int) -> Callable[[Box], np.ndarray]:
+        """Reads boxes of a class's probability where its mask is 1: (*spatial) uint8, 255 stands for 1."""
+        probabilities = _level0(self._probabilities)
+        return lambda box: np.asarray(probabilities[(index, *box.slices)])
+
+    def finish(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Add the manifest, after `finish_masks` if that was not called: the prediction is finished.
+
+        Args:
+            facts: more for the manifest (names, versions), as JSON would hold it.
+
+        Raises:
+            OutputError: boxes are missing, or the folder cannot be written.
+        """
+        if not self._masks_finished:
+            self.finish_masks()
+        self.close()
+        try:
+            if not self._keeps:
+                shutil.rmtree(self.path / _CONFIDENCE)
             _write_json(self.path / MANIFEST, {**self._identity, **_as_json(facts or {})})
             (self.path / _DONE).unlink()
             (self.path / _BEGUN).unlink()
@@ -190,7 +215,7 @@ class PredictionStore:
         """Remove an earlier prediction, the mark of being finished first; files that are not ours stay."""
         for name in (MANIFEST, _DONE, _BEGUN):
             (self.path / name).unlink(missing_ok=True)
-        for name in (LABELS, PROBABILITIES):
+        for name in (LABELS, PROBABILITIES, _CONFIDENCE):
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
 
@@ -206,10 +231,11 @@ class PredictionStore:
 
     def _write(self, box: Box, probabilities: np.ndarray) -> None:
         try:
-            for image, values, threshold in zip(self._labels, probabilities, self.thresholds, strict=True):
-                image.write(box, (values >= threshold).view(np.uint8))
-            if self._probabilities is not None:
-                self._probabilities.write(box, np.rint(probabilities * 255).astype(np.uint8))
+            masks = probabilities >= self.thresholds.reshape(-1, *[1] * len(self.shape))
+            for image, mask in zip(self._labels, masks, strict=True):
+                image.write(box, mask.view(np.uint8))
+            eighth = np.rint(probabilities * 255).astype(np.uint8)
+            self._probabilities.write(box, eighth if self._keeps else eighth * masks)
             self._log.write(json.dumps([box.start, box.size]) + "\n")
             self._log.flush()
         except OSError as error:
@@ -235,6 +261,13 @@ class PredictionStore:
             f"{self.path}: the disk is full after {self._count} of {total} boxes ({_megabytes(written)}; {_megabytes(free)} "
             f"free); about {_megabytes(needed)} more are needed: free them and run the same command again to go on"
         )
+
+
+def _level0(writer: ZarrWriter) -> Any:
+    """The zarr array that `writer` fills."""
+    import zarr
+
+    return zarr.open_array(writer.path / "0", mode="r")
 
 
 def file_fingerprint(path: Path) -> dict[str, Any]:
