@@ -7,19 +7,23 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from malpighi.errors import MalpighiError
+from malpighi.errors import MalpighiError, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object as the last line of standard output.")
-SPACING_OPTION = typer.Option(None, "--spacing", help="Level-0 pixel size in µm, for images whose file does not say.")
+    from malpighi.tasks.talk import Talk
+
+JSON_OPTION = typer.Option("--json", help="Print one JSON object as the last line of standard output.")
+SPACING_OPTION = typer.Option("--spacing", help="Level-0 pixel size in µm, for images whose file does not say.")
+SET_OPTION = typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable.")
+ONLY_OPTION = typer.Option("--only", help="Use only cases with key=value[,value]: class, stain, organ, donor, …; repeatable.")
 
 
 @functools.cache
@@ -71,6 +75,24 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
             bars.update(bar, advance=n, total=total, description=text)
 
         yield advance
+
+
+def talk() -> Talk:
+    """The terminal as whole commands speak to it."""
+    from malpighi.tasks.talk import Talk
+
+    return Talk(say, progress)
+
+
+def only_of(given: Sequence[str] | None) -> dict[str, list[str]]:
+    """--only key=a,b … as key → values; a key given twice adds up."""
+    where: dict[str, list[str]] = {}
+    for item in given or ():
+        key, equals, values = item.partition("=")
+        if not equals or not values:
+            raise RecipeError(f"--only {item}: write it as key=value[,value], for example --only stain=pas")
+        where.setdefault(key.strip(), []).extend(value.strip() for value in values.split(","))
+    return where
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from malpighi.geometry import Spacing
 from malpighi.inference.options import PredictOptions
 from malpighi.models.build import ModelOptions
 from malpighi.models.losses import LossOptions
-from malpighi.objects.options import ObjectOptions
+from malpighi.objects.measure import ObjectOptions
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions

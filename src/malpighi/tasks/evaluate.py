@@ -1,0 +1,265 @@
+"""`evaluate`, whole: predictions and truth, matched image by image, scored box by box at the image's full resolution."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malpighi.annotations.base import UNLABELLED, Annotation
+from malpighi.annotations.open import ANNOTATION_SUFFIXES, open_annotation
+from malpighi.errors import DataError
+from malpighi.geometry import Box, Space
+from malpighi.inference.store import MANIFEST
+from malpighi.metrics.instances import Intersections, ObjectScore, match
+from malpighi.metrics.overlap import Overlap, count
+from malpighi.metrics.report import Row, summarise
+from malpighi.objects.label import find_components
+from malpighi.sampling.cases import Case, CaseTable, Labels, open_case, open_labels
+from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.pictures import Scored, choose, comparison_picture
+from malpighi.tasks.prediction import Prediction
+from malpighi.tasks.segment import stem
+from malpighi.tasks.talk import Talk
+
+BLOCK = {2: 2048, 3: 128}
+"""Side of the boxes that are scored at a time, by rank."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case of the truth and where its prediction lies."""
+
+    case: Case
+    prediction: Path
+
+
+def evaluate(
+    prediction: Path,
+    truth: Path,
+    *,
+    classes: Sequence[str] = (),
+    spacing: float | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
+    objects: bool = True,
+    report: Path | None = None,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Score predictions against truth.
+
+    Args:
+        prediction: a folder that `segment` wrote (of one image or of many), or a mask, GeoJSON, … of one image, or a
+            folder of such named as the images.
+        truth: a data set (`find_cases`), or one annotation file where `prediction` is a single folder of `segment`.
+        classes: what unnamed objects or mask values of the truth mean; default: as the data set says.
+        spacing: level-0 µm per pixel, where the files do not say.
+        only: attribute → values: which cases are scored.
+        objects: score objects (F1 at IoU .5) too.
+        report: HTML page to write.
+        talk: where to report.
+
+    Returns:
+        As `metrics.report.summarise`: "dice", … and "by" class, organ, stain and donor; "missing": cases of the truth
+        without a prediction.
+
+    Raises:
+        DataError: nothing matches, classes have nothing in common, or sizes differ.
+    """
+    talk = talk or Talk()
+    began = time.monotonic()
+    table = _truth(Path(truth), Path(prediction), tuple(classes), spacing, only)
+    pairs, missing = match_predictions(Path(prediction), table)
+    for name in missing:
+        talk.say(f"[yellow]note:[/yellow] {name} has no prediction in {prediction} and is left out")
+    rows, scored = score_pairs(pairs, table.classes, objects, talk)
+    summary = {**summarise(rows), "missing": missing, "seconds": round(time.monotonic() - began, 2)}
+    if report is not None:
+        from malpighi.reports.prediction import write_evaluation_report
+
+        shown = {f"{which}: {one.case} (Dice {one.dice:.3f})": case_picture(one, table.classes) for which, one in choose(scored).items()}
+        write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}")
+        talk.say(f"report: {report}")
+    return summary
+
+
+def _truth(
+    truth: Path, prediction: Path, classes: tuple[str, ...], spacing: float | None, only: Mapping[str, Sequence[str]] | None
+) -> CaseTable:
+    """The cases to score: a data set's, or the one image that a single prediction folder was made from."""
+    single = truth.is_file() and truth.suffix != ".csv"
+    if not single:
+        return find_cases(truth, spacing=spacing, classes=classes, where=only).require_labels()
+    folders = _prediction_folders(prediction)
+    if len(folders) != 1:
+        raise DataError(f"{truth} is one annotation, but {prediction} holds {len(folders)} predictions; give the folder of one image")
+    made = Prediction(next(iter(folders.values())))
+    with_classes = classes or made.classes
+    image = Path(made.manifest["image"]["path"])
+    made.close()
+    case = Case(stem(image), image, (Labels(truth, with_classes if len(with_classes) == 1 else ()),), spacing=spacing)
+    return CaseTable(truth, (case,), with_classes, "one annotation")
+
+
+def match_predictions(prediction: Path, table: CaseTable) -> tuple[list[Pair], list[str]]:
+    """Find each case's prediction by its id or its image's name; also returns the ids of those without one."""
+    if not prediction.exists():
+        raise DataError(f"{prediction}: does not exist; give the folder that `malpighi segment -o` wrote, or masks")
+    found = _prediction_folders(prediction) or _annotation_files(prediction)
+    pairs, missing = [], []
+    for case in table.cases:
+        path = found.get(case.id) or found.get(stem(case.image))
+        if path is None and len(found) == len(table.cases) == 1:
+            path = next(iter(found.values()))
+        if path is None:
+            missing.append(case.id)
+        else:
+            pairs.append(Pair(case, path))
+    if not pairs:
+        raise DataError(
+            f"{prediction}: no prediction is named as an image of {table.root}; found {_some(found)}, wanted {_some([c.id for c in table.cases])}"
+        )
+    return pairs, missing
+
+
+def _prediction_folders(path: Path) -> dict[str, Path]:
+    """Name → folder of the predictions in `path`, itself or one level below."""
+    if (path / MANIFEST).is_file():
+        return {path.name: path}
+    return {p.name: p for p in sorted(path.iterdir()) if (p / MANIFEST).is_file()} if path.is_dir() else {}
+
+
+def _annotation_files(path: Path) -> dict[str, Path]:
+    """Name → file of the annotation files in a folder, or the file itself."""
+    if not path.is_dir() or path.suffix == ".zarr":
+        return {stem(path): path}
+    out = {}
+    for file in sorted(path.iterdir()):
+        for suffix in ANNOTATION_SUFFIXES:
+            if file.name.lower().endswith(suffix):
+                name = file.name[: -len(suffix)].removesuffix(".ome")
+                out[name] = file
+    return out
+
+
+def _some(names: Sequence[str] | Mapping[str, Any]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f", … ({len(listed)})" if len(listed) > 5 else "") if listed else "nothing"
+
+
+def score_pairs(
+    pairs: Sequence[Pair], classes: tuple[str, ...], objects: bool = True, talk: Talk | None = None
+) -> tuple[list[Row], list[Scored]]:
+    """Rows of every pair, and each case with its mean Dice for choosing pictures."""
+    rows: list[Row] = []
+    scored: list[Scored] = []
+    with (talk or Talk()).bar("scoring", total=len(pairs)) as advance:
+        for pair in pairs:
+            found = score_pair(pair, classes, objects)
+            rows += found
+            dice = [row.overlap.dice[0] for row in found if row.scored]
+            scored.append(Scored(pair.case.id, float(np.mean(dice)) if dice else float("nan"), pair))
+            advance()
+    return rows, scored
+
+
+def score_pair(pair: Pair, classes: tuple[str, ...], objects: bool = True) -> list[Row]:
+    """One row a class that the case's truth speaks of."""
+    truth, space = _open_truth(pair.case, classes)
+    prediction = _open_prediction(pair, space, classes)
+    try:
+        return score_image(prediction, truth, pair.case, objects)
+    finally:
+        prediction.close()
+        truth.close()
+
+
+def _open_truth(case: Case, classes: tuple[str, ...]) -> tuple[Annotation, Space]:
+    opened = open_case(case, classes)
+    space = opened.source.space
+    opened.close()
+    return open_labels(case, space, classes), space
+
+
+def _open_prediction(pair: Pair, space: Space, classes: tuple[str, ...]) -> Annotation:
+    path = pair.prediction
+    prediction: Annotation
+    if (path / MANIFEST).is_file():
+        prediction = Prediction(path)
+    else:
+        prediction = open_annotation(path, space, classes if len(classes) == 1 else ())
+    if prediction.space.shape != space.shape:
+        raise DataError(f"{path}: made for an image of {prediction.space.shape}, but {pair.case.image} has {space.shape}")
+    return prediction
+
+
+def score_image(prediction: Annotation, truth: Annotation, case: Case, objects: bool = True) -> list[Row]:
+    """Rows of one image, box by box at level 0: memory does not depend on its size.
+
+    Raises:
+        DataError: prediction and truth have no class in common.
+    """
+    layers = class_layers(prediction, truth)
+    space = truth.space
+    boxes = list(Box.of_shape(space.shape).split((BLOCK[space.rank],) * space.rank))
+    total = Overlap.none(len(layers))
+    for box in boxes:
+        true, predicted = truth.rasterise(box), prediction.rasterise(box, space.spacing)
+        total = total + count(np.stack([predicted[p] for p, _ in layers.values()]), np.stack([true[t] for _, t in layers.values()]))
+    rows = []
+    for k, (name, (p, t)) in enumerate(layers.items()):
+        score = _objects(prediction, p, truth, t, boxes) if objects and total.voxels[k] else None
+        rows.append(Row(case.id, case.group, dict(case.attributes), name, total.of(k), score))
+    return rows
+
+
+def class_layers(prediction: Annotation, truth: Annotation) -> dict[str, tuple[int, int]]:
+    """Class → its layer in prediction and in truth. Two single classes of different names are taken for the same."""
+    shared = {n: (prediction.classes.index(n), truth.classes.index(n)) for n in truth.classes if n in prediction.classes}
+    if not shared and len(truth.classes) == len(prediction.classes) == 1:
+        return {truth.classes[0]: (0, 0)}
+    if not shared:
+        raise DataError(
+            f"{prediction.name} speaks of {', '.join(prediction.classes)} and {truth.name} of {', '.join(truth.classes)}: "
+            "no class in common; name them with --classes"
+        )
+    return shared
+
+
+def _objects(prediction: Annotation, p: int, truth: Annotation, t: int, boxes: Sequence[Box]) -> ObjectScore:
+    """Objects matched at IoU .5; what nobody labelled is left out on both sides."""
+    predicted, true = _numbered(prediction, p, truth), _numbered(truth, t, truth)
+    shared = Intersections()
+    for box in boxes:
+        labels, wanted = predicted(box), true(box)
+        unknown = truth.rasterise(box)[t] == UNLABELLED
+        if unknown.any():
+            labels, wanted = np.where(unknown, 0, labels), np.where(unknown, 0, wanted)
+        shared.add(labels, wanted)
+    return match(shared.pairs())
+
+
+def _numbered(annotation: Annotation, layer: int, truth: Annotation) -> Callable[[Box], np.ndarray]:
+    """Object numbers of one class, box by box: as the file tells objects apart, else connected components."""
+    spacing = truth.space.spacing
+    if annotation.has_objects:
+        name = annotation.classes[layer]
+        return lambda box: annotation.instances(box, spacing, (name,))
+    components = find_components(lambda box: annotation.rasterise(box, spacing)[layer] == 1, truth.space.shape)
+    return components.labels
+
+
+def case_picture(scored: Scored, classes: tuple[str, ...]) -> bytes:
+    """Image, truth and prediction of a scored case, as PNG."""
+    pair: Pair = scored.pair
+    opened = open_case(pair.case, classes)
+    prediction = _open_prediction(pair, opened.source.space, classes)
+    try:
+        assert opened.annotation is not None
+        return comparison_picture(opened.source, opened.annotation, prediction, class_layers(prediction, opened.annotation))
+    finally:
+        prediction.close()
+        opened.close()

@@ -1,0 +1,20 @@
+"""Functional tissue units in slides: independent classes, thresholds by class, overlap scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from malpighi.metrics.overlap import count
+from malpighi.models.losses import build_loss
+from malpighi.recipes.recipe import Recipe
+from malpighi.tasks.task import Task
+
+
+def ftu_task(recipe: Recipe, classes: int) -> Task:
+    """The task of a recipe for `classes` classes."""
+    limits = np.asarray(recipe.predict.limits(classes), np.float32)
+
+    def decode(probabilities: np.ndarray) -> np.ndarray:
+        return (probabilities >= limits.reshape(-1, *[1] * (probabilities.ndim - 1))).view(np.uint8)
+
+    return Task(build_loss(recipe.loss), decode, count)

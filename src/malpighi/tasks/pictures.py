@@ -1,0 +1,100 @@
+"""Pictures of whole commands: which cases are shown, at which size, and how they are read for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malpighi.geometry import Box, Spacing
+from malpighi.images import Source
+from malpighi.reports.embed import png
+from malpighi.reports.pictures import augmented_samples, comparison, overview
+
+if TYPE_CHECKING:
+    from malpighi.annotations.base import Annotation
+    from malpighi.sampling.dataset import TileBatches
+
+LONGEST = 900
+"""Longest side of a picture's panel, pixels."""
+SHOWN = 6
+"""Augmented samples in a training report."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A case with its mean Dice and whatever is needed to draw it."""
+
+    case: str
+    dice: float
+    pair: Any
+
+
+def choose(scored: Sequence[Scored]) -> dict[str, Scored]:
+    """The best, the median and the worst case; fewer where there are fewer."""
+    ranked = sorted((s for s in scored if not math.isnan(s.dice)), key=lambda s: -s.dice)
+    places = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
+    out: dict[str, Scored] = {}
+    for which, place in places.items():
+        if ranked and ranked[place] not in out.values():
+            out[which] = ranked[place]
+    return out
+
+
+def shown_spacing(source: Source) -> Spacing:
+    """The spacing at which the whole image is at most `LONGEST` pixels wide and high."""
+    return source.space.spacing.times(max(1.0, max(source.shape[-2:]) / LONGEST))
+
+
+def comparison_picture(
+    source: Source, truth: Annotation, prediction: Annotation, layers: Mapping[str, tuple[int, int]]
+) -> bytes:
+    """The whole image with truth and prediction, small, as PNG."""
+    spacing = shown_spacing(source)
+    box = Box.of_shape(source.space.shape_at(spacing))
+    predicted, true = prediction.rasterise(box, spacing), truth.rasterise(box, spacing)
+    figure = comparison(
+        source.read_at(box, spacing),
+        np.stack([true[t] for _, t in layers.values()]),
+        np.stack([predicted[p] for p, _ in layers.values()]),
+        list(layers),
+        spacing=spacing if spacing.physical else None,
+    )
+    return png(figure)
+
+
+def prediction_overview(folder: Path, source: Source) -> Any:
+    """The whole image, small, with the outlines that were found."""
+    from shapely import get_parts
+
+    from malpighi.annotations.geojson import read_geojson
+    from malpighi.tasks.segment import OUTLINES
+
+    spacing = shown_spacing(source)
+    scale = spacing.over(source.space.spacing)[-1]
+    outlines: dict[str, list[np.ndarray]] = {}
+    for shape in read_geojson(folder / OUTLINES):
+        for part in get_parts(shape.geometry):
+            rings = [part.exterior, *part.interiors]
+            outlines.setdefault(shape.label, []).extend(np.asarray(ring.coords)[:, :2] / scale for ring in rings)
+    image = source.read_at(Box.of_shape(source.space.shape_at(spacing)), spacing)
+    return overview(image, outlines, spacing=spacing if spacing.physical else None)
+
+
+def save_augmented(run: Path, batches: TileBatches) -> None:
+    """A figure of the first training tiles before and after augmentation: run/pictures/augmented.png."""
+    from malpighi.sampling.augment import PRESETS, augment
+
+    pairs = [batches.read(number) for number in range(SHOWN)]
+    images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    before, _ = augment(images, targets, PRESETS["none"], batches.tile, [0] * SHOWN, batches.spacing.values)
+    chosen = [batches.make(n) for n in range(-(-SHOWN // batches.batch))]
+    after = np.concatenate([batch.images for batch in chosen])[:SHOWN]
+    wanted = np.concatenate([batch.targets for batch in chosen])[:SHOWN]
+    folder = run / "pictures"
+    folder.mkdir(exist_ok=True)
+    (folder / "augmented.png").write_bytes(png(augmented_samples(after, wanted, before)))

@@ -1,0 +1,45 @@
+"""What `segment` wrote, read back as an annotation of the image: for scoring, pictures and conversion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from malpighi.annotations.base import Annotation
+from malpighi.errors import DataError
+from malpighi.geometry import Box, Space, Spacing
+from malpighi.images.open import open_image
+from malpighi.inference.store import LABELS, MANIFEST
+
+
+class Prediction(Annotation):
+    """The mask of a prediction folder, on the grid of the image it was made from.
+
+    Masks lie at the network's working spacing, which need be no whole multiple of the image's: a voxel asked for takes
+    the value of the mask's voxel at its centre.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DataError(f"{folder}: not a finished prediction (no {MANIFEST}); give a folder that `malpighi segment` wrote") from error
+        except ValueError as error:
+            raise DataError(f"{folder / MANIFEST}: not readable ({error}); predict again") from error
+        image = facts["image"]
+        space = Space.of_shape(image["shape"], Spacing(tuple(image["spacing"]["values"]), image["spacing"]["unit"]))
+        super().__init__(str(folder), space, tuple(facts["classes"]))
+        self.manifest = facts
+        self.spacing = Spacing(tuple(facts["spacing"]["values"]), facts["spacing"]["unit"])
+        self._masks = [open_image(folder / LABELS / "labels" / name, spacing=self.spacing) for name in self.classes]
+
+    def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
+        return np.concatenate([mask.read_at(box, spacing, pad=0, method="nearest") for mask in self._masks])
+
+    def close(self) -> None:
+        """Let go of the masks."""
+        for mask in self._masks:
+            mask.close()

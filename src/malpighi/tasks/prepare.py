@@ -1,0 +1,125 @@
+"""Before the first step: look at the data and the machine, fill the recipe, write down what was decided and why."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malpighi.errors import DataError, SpacingError
+from malpighi.recipes.load import build
+from malpighi.recipes.plan import Choice, DataFacts, MachineFacts, StepTimes, plan
+from malpighi.recipes.recipe import Recipe
+from malpighi.sampling.survey import Survey
+
+PACKAGES = ("malpighi", "torch", "timm", "segmentation-models-pytorch", "lightning-fabric", "numpy", "zarr", "tifffile",
+            "imagecodecs", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with every value in place, and how it came to them."""
+
+    recipe: Recipe
+    choices: tuple[Choice, ...]
+    machine: MachineFacts
+
+
+def prepare(raw: Mapping[str, Any], survey: Survey, seed: int = 0) -> Prepared:
+    """Fill the "auto" values of a raw recipe by what was measured.
+
+    Raises:
+        DataError: an image or label of the data set cannot be used.
+        SpacingError: some images say their pixel size and others do not.
+        RecipeError: the recipe cannot be filled or is wrong.
+    """
+    machine = machine_facts()
+    facts = data_facts(survey)
+    full, choices = plan(raw, facts, machine, lambda partial: _time_steps(partial, facts, machine))
+    recipe = build(full, f"recipe {raw.get('name', '')}")
+    return Prepared(recipe, tuple(choices), machine)
+
+
+def machine_facts() -> MachineFacts:
+    """The machine that this process runs on."""
+    from malpighi.training.machine import device_facts
+
+    return MachineFacts(**device_facts())  # type: ignore[arg-type]
+
+
+def data_facts(survey: Survey) -> DataFacts:
+    """What the plan needs of a survey; stops where the data cannot be trained on."""
+    if survey.problems:
+        more = f" (and {len(survey.problems) - 1} more; `malpighi inspect` lists them)" if len(survey.problems) > 1 else ""
+        raise DataError(survey.problems[0] + more)
+    kinds = survey.spacings
+    if "px" in kinds and len(kinds) > 1:
+        raise SpacingError(
+            f"{survey.table.root}: {kinds['px']} images do not say their pixel size and the others do; "
+            "give it with --spacing, or a spacing column in manifest.csv"
+        )
+    if len(survey.channels) > 1:
+        raise DataError(f"{survey.table.root}: images differ in their number of channels ({survey.channels}); use one kind")
+    diameters = [facts.diameters_px for facts in survey.classes.values() if len(facts.diameters_px)]
+    shares = [facts.share for facts in survey.classes.values() if facts.cases]
+    return DataFacts(
+        cases=len(survey.table.labelled),
+        channels=next(iter(survey.channels)),
+        dtype=max(survey.dtypes, key=lambda name: survey.dtypes[name]),
+        unit="µm" if survey.spacing else "px",
+        spacing=survey.spacing[-1] if survey.spacing else 1.0,
+        side=float(np.median([min(fact.shape) for fact in survey.readable])),
+        diameter=float(np.median([np.median(values) for values in diameters])) if diameters else float("nan"),
+        foreground=float(np.nanmean(shares)) if shares else float("nan"),
+    )
+
+
+def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) -> StepTimes:
+    """Time training steps of the recipe's network on this machine."""
+    from malpighi.models.build import build_network
+    from malpighi.recipes.load import AUTO
+    from malpighi.training.machine import time_steps
+
+    filled = {section: {k: v for k, v in table.items() if v != AUTO} for section, table in raw.items() if isinstance(table, dict)}
+    filled.setdefault("model", {})["pretrained"] = "never"
+    recipe = build(filled)
+    shape = (recipe.train.batch, data.channels, recipe.data.tile, recipe.data.tile)
+    seconds = time_steps(lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device)
+    return StepTimes(seconds)
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """What a run should be repeatable by: versions, platform, command, seed."""
+    return {
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "seed": seed,
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON beside `path`, then rename it into place."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
+    part.replace(path)
+
+
+Advance = Callable[..., None]

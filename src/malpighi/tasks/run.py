@@ -1,0 +1,117 @@
+"""A finished training run, read back: everything inference needs to do what training did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from malpighi.errors import DataError, SpacingError
+from malpighi.geometry import Spacing
+from malpighi.images import Source
+from malpighi.recipes.load import load_recipe
+from malpighi.recipes.recipe import Recipe
+from malpighi.sampling.intensity import Intensity
+
+if TYPE_CHECKING:
+    from malpighi.models.unet2d import EncoderDecoder
+
+RECIPE = "recipe.toml"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network was trained on and so takes and gives.
+
+    Attributes:
+        classes: of its output, in order.
+        channels: number of image channels.
+        spacing: working spacing.
+        intensity: raw voxels → network input.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    spacing: Spacing
+    intensity: Intensity
+
+    def as_facts(self) -> dict[str, str]:
+        """Strings to keep beside the weights."""
+        spacing = {"values": self.spacing.values, "unit": self.spacing.unit}
+        facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.to_json()}
+        return {key: json.dumps(value) for key, value in facts.items()}
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, str]) -> Inputs:
+        """Back from `as_facts`."""
+        read = {key: json.loads(facts[key]) for key in ("classes", "channels", "spacing", "intensity")}
+        spacing = Spacing(tuple(read["spacing"]["values"]), read["spacing"]["unit"])
+        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_json(read["intensity"]))
+
+    def check(self, source: Source) -> None:
+        """Refuse an image that the network cannot take.
+
+        Raises:
+            SpacingError: trained in µm and the image does not say its pixel size, or the reverse.
+            DataError: another number of channels or axes.
+        """
+        have = source.space.spacing
+        if self.spacing.physical and not have.physical:
+            raise SpacingError(
+                f"{source.name} does not say its pixel size, and the network was trained at {self.spacing}; "
+                "give the image's µm per pixel with --spacing"
+            )
+        if have.physical and not self.spacing.physical:
+            raise SpacingError(
+                f"{source.name} has {have} pixels, but the network was trained on images of unknown pixel size, in pixels; "
+                "train it with --spacing, or give --spacing px to work this image in pixels too"
+            )
+        if len(source.channels) != self.channels:
+            raise DataError(f"{source.name} has {len(source.channels)} channels; the network takes {self.channels}")
+        if source.space.rank != self.spacing.rank:
+            raise DataError(f"{source.name} has {source.space.rank} spatial axes; the network takes {self.spacing.rank}")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run folder, opened."""
+
+    path: Path
+    recipe: Recipe
+    inputs: Inputs
+
+    def network(self) -> EncoderDecoder:
+        """The network with the run's best weights, on the CPU, in evaluation mode."""
+        from malpighi.models.build import build_network
+        from malpighi.training.checkpoint import load_weights
+
+        options = replace(self.recipe.model, pretrained="never")
+        network = build_network(options, self.inputs.channels, len(self.inputs.classes))
+        load_weights(self.path, network)
+        return network.eval()
+
+
+def open_run(path: Path) -> TrainedRun:
+    """Read a run folder of `malpighi train`.
+
+    Raises:
+        DataError: it is none, or it has no weights yet.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from malpighi.training.checkpoint import WEIGHTS
+
+    path = Path(path)
+    if not (path / RECIPE).is_file():
+        raise DataError(f"{path}: not a training run (it has no {RECIPE}); give the folder that `malpighi train -o` wrote")
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        raise DataError(f"{path}: the run has no weights yet; go on with `malpighi train DATA -o {path}`")
+    try:
+        with safe_open(weights, framework="pt") as file:
+            facts = file.metadata()
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{weights}: not a weights file ({error}); train again") from error
+    return TrainedRun(path, load_recipe(path / RECIPE), Inputs.from_facts(facts))
+

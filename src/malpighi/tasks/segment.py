@@ -1,0 +1,285 @@
+"""`segment`, whole: image → streamed prediction → objects → GeoJSON, table, report. Goes on where it was stopped."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from malpighi.annotations.geojson import write_geojson
+from malpighi.errors import DataError
+from malpighi.geometry import Spacing
+from malpighi.images import Source
+from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
+from malpighi.inference.options import PredictOptions
+from malpighi.inference.predict import Forward
+from malpighi.inference.progress import Progress
+from malpighi.inference.store import PredictionStore, file_fingerprint
+from malpighi.objects.measure import ObjectOptions, find_objects
+from malpighi.objects.table import ObjectTable
+from malpighi.reports.colors import class_colors
+from malpighi.tasks.image import forward_of, predict_image
+from malpighi.tasks.run import TrainedRun, open_run
+from malpighi.tasks.talk import Talk, peak_memory_mb
+
+OBJECTS, OUTLINES = "objects.parquet", "objects.geojson.gz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network, ready to predict on this machine."""
+
+    run: TrainedRun
+    forward: Forward
+    predict: PredictOptions
+    objects: ObjectOptions
+    device: str
+    digest: str
+
+
+def segment(
+    images: Sequence[str | Path],
+    run: Path,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    spacing: float | Spacing | None = None,
+    probabilities: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Segment images, each into a folder of its own below `out`, named after the image.
+
+    A call that was stopped goes on where it was: finished images are left alone, an unfinished one continues.
+
+    Args:
+        images: files, OME-Zarr folders, folders of images, glob patterns.
+        run: folder of a training run.
+        out: folder to make.
+        overrides: "predict.key=value" or "objects.key=value" against the run's recipe.
+        spacing: level-0 µm per pixel of every image, where the files do not say; `Spacing.pixels(2)` for "in pixels".
+        probabilities: keep the probabilities too.
+        strict: stop at the first tile that cannot be decoded, instead of leaving it out and saying so.
+        overwrite: predict again whatever is there.
+        talk: where to report.
+
+    Returns:
+        "outputs" (folders), "tiles", "skipped_tiles", "seconds", "peak_memory_mb", "objects" by class, "damage".
+    """
+    talk = talk or Talk()
+    began = time.monotonic()
+    paths = find_images(images)
+    model = open_model(run, overrides, probabilities)
+    results = []
+    for path in paths:
+        folder = Path(out) / stem(path)
+        source = open_image(path, spacing=spacing, on_damage="raise" if strict else "fill")
+        with source:
+            results.append(segment_image(model, source, path, folder, overwrite=overwrite, talk=talk))
+    objects: dict[str, int] = {}
+    for result in results:
+        for name, n in result["objects"].items():
+            objects[name] = objects.get(name, 0) + n
+    return {
+        "outputs": [result["output"] for result in results],
+        "tiles": sum(result["tiles"] for result in results),
+        "skipped_tiles": sum(result["skipped_tiles"] for result in results),
+        "seconds": round(time.monotonic() - began, 2),
+        "peak_memory_mb": peak_memory_mb(),
+        "objects": objects,
+        "damage": [line for result in results for line in result["damage"]],
+    }
+
+
+def find_images(given: Sequence[str | Path]) -> list[Path]:
+    """Files behind paths, folders and patterns, each once, in natural reading order.
+
+    Raises:
+        DataError: something given is not there, or two images would share an output folder.
+    """
+    found: dict[Path, None] = {}
+    for item in given:
+        path = Path(item)
+        if path.is_dir() and not is_image(path):
+            inside = sorted(p for p in path.iterdir() if is_image(p))
+            if not inside:
+                raise DataError(f"{path}: holds no image; readable are {' '.join(IMAGE_SUFFIXES)}")
+        elif path.exists():
+            inside = [path]
+        else:
+            inside = sorted(Path(p) for p in glob.glob(str(item)))
+            if not inside:
+                raise DataError(f"{item}: no such file, folder or pattern; check the path")
+        found.update(dict.fromkeys(inside))
+    names: dict[str, Path] = {}
+    for path in found:
+        other = names.setdefault(stem(path), path)
+        if other != path:
+            raise DataError(f"{path} and {other} have the same name and would share an output folder; segment them apart")
+    return list(found)
+
+
+def stem(path: Path) -> str:
+    """Name of an image without its suffixes: slide.ome.zarr → slide."""
+    name = path.name
+    for suffix in (".ome", ""):
+        for known in IMAGE_SUFFIXES:
+            if name.lower().endswith(suffix + known):
+                return name[: -len(suffix + known)]
+    return path.stem
+
+
+def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = False) -> Model:
+    """A run's network on the best device of this machine, with the recipe's inference options as overridden."""
+    from malpighi.recipes.load import build, read_raw
+    from malpighi.tasks.prepare import machine_facts
+    from malpighi.training.allocator import keep_freed_pages
+
+    keep_freed_pages()
+    opened = open_run(run)
+    recipe = opened.recipe
+    if overrides:
+        for override in overrides:
+            if override.partition(".")[0] not in ("predict", "objects"):
+                raise DataError(f"--set {override}: only predict.* and objects.* can change after training; train again for the rest")
+        recipe = build(read_raw(str(opened.path / "recipe.toml"), overrides), "--set")
+    device = machine_facts().device
+    predict = replace(recipe.predict, probabilities=True) if probabilities else recipe.predict
+    train = recipe.train
+    forward = forward_of(opened.network(), opened.inputs, predict, device, train.precision, train.channels_last)
+    digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
+    return Model(opened, forward, predict, recipe.objects, device, digest)
+
+
+def segment_image(
+    model: Model,
+    source: Source,
+    path: Path,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    report: bool = True,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Segment one open image into `folder`; see `segment`."""
+    talk = talk or Talk()
+    inputs, options = model.run.inputs, model.predict
+    inputs.check(source)
+    began = time.monotonic()
+    fingerprint = {
+        "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
+        "weights": model.digest,
+        "options": {k: str(getattr(options, k)) for k in ("tile", "overlap", "window", "batch", "flips", "skip_blank")},
+    }
+    shape = source.space.shape_at(inputs.spacing)
+    progress = Progress()
+    finished = finished_manifest(folder, fingerprint) if not overwrite else None
+    if finished:
+        talk.say(f"{folder}: is finished; --overwrite predicts it again")
+        return {**finished, "output": str(folder)}
+    with PredictionStore(
+        folder,
+        shape,
+        inputs.spacing,
+        inputs.classes,
+        options.limits(len(inputs.classes)),
+        probabilities=options.probabilities,
+        fingerprint=fingerprint,
+        overwrite=overwrite,
+    ) as store:
+        if store.done:
+            talk.say(f"{folder}: going on, {len(store.done)} parts are done")
+        with talk.bar(f"segmenting {path.name}") as advance:
+            shown = _Tiles(advance)
+            boxes = predict_image(
+                model.forward, source, inputs, options, align=store.align, done=store.done,
+                progress=progress, on_progress=shown,
+            )
+            for box, probabilities in boxes:
+                store.add(box, probabilities)
+        store.finish_masks()
+        with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
+            objects = write_objects(store, source, model, advance)
+        facts = {
+            "run": str(model.run.path),
+            "tiles": progress.tiles,
+            "skipped_tiles": progress.skipped,
+            "seconds": round(time.monotonic() - began, 2),
+            "stage_seconds": {name: round(value, 2) for name, value in progress.seconds.items()},
+            "peak_memory_mb": peak_memory_mb(),
+            "device": model.device,
+            "objects": objects,
+            "damage": [str(damage) for damage in source.damage],
+        }
+        store.finish(facts)
+    for line in facts["damage"]:
+        talk.say(f"[red]unreadable:[/red] {path.name} {line}")
+    if report:
+        _report(folder, source, objects, talk)
+    return {**facts, "output": str(folder)}
+
+
+def write_objects(store: PredictionStore, source: Source, model: Model, advance: Callable[..., None]) -> dict[str, int]:
+    """Outline and measure every class's objects: objects.parquet and objects.geojson.gz; counts by class."""
+    inputs = model.run.inputs
+    counts = dict.fromkeys(inputs.classes, 0)
+
+    def shapes(table: ObjectTable):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        for k, name in enumerate(inputs.classes):
+            mask, probability = store.read_mask(k), store.read_probability(k)
+            for shape in table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability)):
+                counts[name] += 1
+                yield shape
+            advance()
+
+    with ObjectTable(store.path / OBJECTS, inputs.spacing) as table:
+        write_geojson(store.path / OUTLINES, shapes(table), class_colors(inputs.classes))
+    return counts
+
+
+def _spacing(spacing: Spacing) -> dict[str, Any]:
+    return {"values": list(spacing.values), "unit": spacing.unit}
+
+
+class _Tiles:
+    """Moves a bar by tiles, done or skipped."""
+
+    def __init__(self, advance: Callable[..., None]) -> None:
+        self.advance, self.shown = advance, 0
+
+    def __call__(self, progress: Progress) -> None:
+        done = progress.tiles + progress.skipped
+        self.advance(done - self.shown, total=progress.total)
+        self.shown = done
+
+
+def _report(folder: Path, source: Source, objects: Mapping[str, int], talk: Talk) -> None:
+    from malpighi.reports.embed import png
+    from malpighi.reports.prediction import write_prediction_report
+    from malpighi.tasks.pictures import prediction_overview
+
+    pictures = {"The image with the outlines of what was found.": png(prediction_overview(folder, source))} if source.space.rank == 2 else {}
+    page = write_prediction_report(folder, pictures)
+    found = ", ".join(f"{n} {name}" for name, n in objects.items())
+    talk.say(f"{folder}: {found}; report: {page}")
+
+
+def finished_manifest(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a finished prediction of the same image, network and options; None where there is none."""
+    import json
+
+    from malpighi.inference.store import MANIFEST
+
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    there = json.loads(path.read_text(encoding="utf-8"))
+    same = all(there.get(key) == value for key, value in json.loads(json.dumps(fingerprint)).items())
+    return there if same else None
+
+

@@ -1,0 +1,276 @@
+"""`train`, whole: cases → survey → plan → folds → loop → scores, pictures, report. Goes on where a run was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from malpighi.errors import DataError, OutputError
+from malpighi.recipes.load import load_recipe, read_raw, write_recipe
+from malpighi.recipes.recipe import Recipe
+from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
+from malpighi.geometry import Spacing
+from malpighi.sampling.folds import Fold, make_folds
+from malpighi.sampling.foreground import Foreground, find_foreground
+from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
+from malpighi.tasks.run import RECIPE, Inputs
+from malpighi.tasks.talk import Talk, peak_memory_mb
+
+PLAN, SUMMARY, SCORES, ENVIRONMENT = "plan.json", "summary.json", "scores.json", "environment.json"
+
+
+def train(
+    data: Path,
+    recipe: str,
+    run: Path,
+    *,
+    overrides: Sequence[str] = (),
+    spacing: float | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
+    overwrite: bool = False,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Train a recipe on a data set into a run folder.
+
+    The same call on a run that was interrupted goes on with it; on a finished one it returns the summary.
+
+    Args:
+        data: folder, manifest or image; see `find_cases`.
+        recipe: name of a shipped recipe, or path of a .toml file.
+        run: folder to make.
+        overrides: "section.key=value" of the recipe.
+        spacing: level-0 µm per pixel of every image, where the files do not say.
+        only: attribute → values: which cases are used.
+        overwrite: begin again whatever `run` holds.
+        talk: where to report.
+
+    Returns:
+        The run's summary: "run", "best_dice", "seconds", "stopped", …, as in `summary.json`.
+
+    Raises:
+        MalpighiError: of the kind that says what is wrong: recipe, data, spacing or output.
+    """
+    talk = talk or Talk()
+    run = Path(run)
+    raw = read_raw(recipe, overrides)
+    asked = {"recipe": raw, "data": str(Path(data).resolve()), "spacing": spacing, "only": {k: list(v) for k, v in (only or {}).items()}}
+    begun = _claim(run, asked, overwrite)
+    if begun and (run / SUMMARY).is_file():
+        talk.say(f"{run} is finished; train into another -o, or begin again with --overwrite")
+        return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+
+    table = find_cases(Path(data), spacing=spacing, classes=tuple(raw.get("data", {}).get("classes", ())), where=only).require_labels()
+    for note in table.notes:
+        talk.say(note)
+    if begun:
+        talk.say(f"going on with the run in {run}")
+    else:
+        _begin(table, raw, asked, run, talk)
+    return _train(table, load_recipe(run / RECIPE), run, talk)
+
+
+def _claim(run: Path, asked: Mapping[str, Any], overwrite: bool) -> bool:
+    """Make the folder this run's; whether it already was, and holds a plan to go on with."""
+    if run.exists() and not run.is_dir():
+        raise OutputError(f"{run}: exists and is not a folder; choose another -o")
+    if run.is_dir() and overwrite and (run / PLAN).is_file():
+        shutil.rmtree(run)
+    if run.is_dir() and (run / PLAN).is_file():
+        before = json.loads((run / PLAN).read_text(encoding="utf-8")).get("asked", {})
+        now = json.loads(json.dumps(asked))
+        different = [key for key in now if before.get(key) != now[key]]
+        if different:
+            raise OutputError(
+                f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
+            )
+        return True
+    if run.is_dir() and any(run.iterdir()):
+        raise OutputError(f"{run}: is not empty and no training run; choose another -o")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
+    return False
+
+
+def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk) -> None:
+    """Survey the data, fill the recipe, write both down."""
+    from malpighi.sampling.survey import survey
+
+    with talk.bar("looking at the data", total=len(table)) as advance:
+        found = survey(table, advance)
+    for warning in found.warnings:
+        talk.say(f"[yellow]note:[/yellow] {warning}")
+    talk.say("planning: measuring training steps where the recipe says auto")
+    prepared: Prepared = prepare(raw, found)
+    write_recipe(prepared.recipe, run / RECIPE)
+    write_json(run / ENVIRONMENT, environment(prepared.recipe.train.seed))
+    for choice in prepared.choices:
+        talk.say(f"  [bold]{choice.key}[/bold] = {choice.value}  [dim]{choice.reason}[/dim]")
+    plan = {
+        "choices": [choice.as_dict() for choice in prepared.choices],
+        "device": prepared.machine.name,
+        "data": found.as_dict(),
+        "asked": asked,
+    }
+    write_json(run / PLAN, plan)  # last: a folder with a plan can be gone on with
+
+
+def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str, Any]:
+    import torch
+    from lightning_fabric import Fabric
+
+    from malpighi.models.build import build_network
+    from malpighi.sampling.boxes import sampler
+    from malpighi.sampling.dataset import TileBatches
+    from malpighi.sampling.intensity import measure_intensity
+    from malpighi.tasks.ftu import ftu_task
+    from malpighi.tasks.pictures import save_augmented
+    from malpighi.tasks.validation import Validator
+    from malpighi.training.allocator import keep_freed_pages
+    from malpighi.training.loop import PRECISIONS, Fit, fit
+
+    began = time.monotonic()
+    keep_freed_pages()
+    classes = tuple(recipe.data.classes) or table.classes
+    fold = _fold(table.cases, recipe)
+    with ExitStack() as stack:
+        with talk.bar("opening images", total=len(fold.train) + len(fold.validation)) as advance:
+            trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
+        spacing = recipe.data.working_spacing(trained[0].source.space.rank)
+        tile = (recipe.data.tile,) * spacing.rank
+        intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
+        inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity)
+        for case in (*trained, *held):
+            inputs.check(case.source)
+        with talk.bar("finding objects to train on", total=len(trained)) as advance:
+            foreground = [_points(case, spacing, tile, advance) for case in trained]
+        options = recipe.train
+        shapes = [case.source.space.shape_at(spacing) for case in trained]
+        draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground).pick
+        batches = TileBatches(
+            trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
+        )
+        save_augmented(run, batches)
+
+        torch.manual_seed(options.seed)
+        network = build_network(recipe.model, inputs.channels, len(classes))
+        task = ftu_task(recipe, len(classes))
+        machine = machine_facts()
+        fabric = Fabric(accelerator=machine.device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
+        validator = Validator(held, inputs, task, recipe.predict, machine.device, options)
+        with talk.bar("training", total=options.steps) as advance:
+            result = fit(
+                Fit(network, batches, intensity.apply, task.loss, validator.quick, inputs.as_facts()),
+                options,
+                recipe.optim,
+                run,
+                fabric,
+                _Steps(advance),
+            )
+        summary = _summary(result.as_dict(), inputs, recipe, machine.name, fold, began)
+        if result.stopped == "interrupted":
+            write_json(run / "interrupted.json", summary)
+            raise KeyboardInterrupt
+        talk.say(f"best validation Dice {result.best_dice:.4f} at step {result.best_step}; scoring the kept weights")
+    score_held_out(run, [table.cases[i] for i in fold.validation], classes, talk)
+    summary = _summary(result.as_dict(), inputs, recipe, machine.name, fold, began)
+    write_json(run / SUMMARY, {"run": str(run), **summary})
+
+    from malpighi.reports.training import write_training_report
+
+    talk.say(f"report: {write_training_report(run)}")
+    return {"run": str(run), **summary}
+
+
+def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], talk: Talk) -> None:
+    """Segment the held-out images as `segment` would, score them as `evaluate` would: RUN/validation, scores.json, pictures."""
+    from malpighi.metrics.report import summarise
+    from malpighi.tasks.evaluate import Pair, case_picture, score_pairs
+    from malpighi.tasks.pictures import choose
+    from malpighi.tasks.segment import open_model, segment_image
+
+    model = open_model(run)
+    pairs = []
+    with talk.bar("segmenting held-out images", total=len(cases)) as advance:
+        for case in cases:
+            pairs.append(Pair(case, run / "validation" / case.id))
+            with open_case(case, classes) as opened:
+                segment_image(model, opened.source, case.image, pairs[-1].prediction, overwrite=True, report=False)
+            advance()
+    rows, scored = score_pairs(pairs, classes, talk=talk)
+    write_json(run / SCORES, summarise(rows))
+    for which, one in choose(scored).items():
+        (run / "pictures" / f"{which}_{one.case}.png").write_bytes(case_picture(one, classes))
+
+
+def _fold(cases: Sequence[Case], recipe: Recipe) -> Fold:
+    """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at."""
+    labelled = [i for i, case in enumerate(cases) if case.labels]
+    groups = {case.group or case.id for case in cases}
+    fixed = any(case.split == "validation" for case in cases)
+    if len(groups) < 2 and not fixed:
+        raise DataError("all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv")
+    folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
+    chosen = folds[0 if fixed else max(0, recipe.data.fold)]
+    train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
+    return Fold(train, chosen.validation)
+
+
+def _points(case: OpenCase, spacing: Spacing, tile: tuple[int, ...], advance: Callable[..., None]) -> Foreground:
+    """Where a case's objects are, for the sampler."""
+    assert case.annotation is not None, "training cases are labelled"
+    found = find_foreground(case.annotation, spacing, tile)
+    advance()
+    return found
+
+
+def _open(
+    cases: Sequence[Case], part: Iterable[int], classes: tuple[str, ...], stack: ExitStack, advance: Callable[..., None]
+) -> list[OpenCase]:
+    opened = []
+    for i in part:
+        opened.append(stack.enter_context(open_case(cases[i], classes)))
+        advance()
+    return opened
+
+
+class _Steps:
+    """Shows the loop's state on the bar: how far, loss, best Dice."""
+
+    def __init__(self, advance: Callable[..., None]) -> None:
+        self.advance, self.shown = advance, 0
+
+    def __call__(self, step: int, loss: float, dice: float) -> None:
+        text = f"training  loss {loss:.3f}" + (f"  best Dice {dice:.3f}" if dice >= 0 else "")
+        self.advance(step - self.shown, text=text)
+        self.shown = step
+
+
+def _summary(result: Mapping[str, Any], inputs: Inputs, recipe: Recipe, device: str, fold: Fold, began: float) -> dict[str, Any]:
+    total = result["train_seconds"] or 1e-9
+    return {
+        "best_dice": result["best_dice"],
+        "best_step": result["best_step"],
+        "steps": result["steps"],
+        "stopped": result["stopped"],
+        "seconds": round(time.monotonic() - began, 1),
+        "train_seconds": round(result["train_seconds"], 1),
+        "validation_seconds": round(result["validation_seconds"], 1),
+        "data_share": result["data_seconds"] / total,
+        "peak_memory_mb": peak_memory_mb(),
+        "device": device,
+        "precision": recipe.train.precision,
+        "classes": list(inputs.classes),
+        "unit": inputs.spacing.unit,
+        "spacing": str(inputs.spacing),
+        "train_cases": len(fold.train),
+        "validation_cases": len(fold.validation),
+    }
+
