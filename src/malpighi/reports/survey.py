@@ -51,7 +51,7 @@ def headline(found: Survey) -> dict[str, Any]:
         "images": len(table),
         "annotated": len(table.labelled),
         "groups (donors)": len(table.counts("group")),
-        "classes": ", ".join(table.classes) if len(table.classes) < 4 else len(table.classes),
+        "classes": (", ".join(table.classes) or None) if len(table.classes) < 4 else len(table.classes),
         "image size": _sizes(found),
         "pixel size": _pixel_sizes(found),
         "values": ", ".join(dict.fromkeys(f"{len(fact.channels)} × {fact.dtype}" for fact in found.readable)),
