@@ -25,7 +25,8 @@ def schema(spacing: Spacing, extra: dict[str, str] | None = None) -> pa.Schema:
     """Columns of the table of objects worked at `spacing`; units are in the names, and in the metadata.
 
     `*_px`, `*_min`, `*_max` are level-0 pixels (boxes half-open); `area_px2`, `perimeter_px` too where pixel sizes are
-    unknown, else `area_um2`, `perimeter_um`; `voxels` counts pixels of the mask.
+    unknown, else `area_um2`, `perimeter_um`; `voxels` counts pixels of the mask. `id` is unique within a class; `shape_id` is
+    the id of the outline in GeoJSON.
     """
     import pyarrow as pa
 
