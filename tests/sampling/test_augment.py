@@ -122,3 +122,17 @@ def test_importing_loads_neither_torch_nor_opencv() -> None:
 
     code = "import sys, malpighi.sampling.augment, malpighi.sampling.warp; print('torch' in sys.modules, 'cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"
+
+
+@pytest.mark.parametrize(("shape", "out"), [((64, 64), (48, 48)), ((16, 32, 32), (12, 24, 24))])
+def test_a_gpu_gives_what_the_cpu_gives(shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    images, targets = (torch.from_numpy(a) for a in batch(shape))
+    options = dataclasses.replace(ALL, noise=0)
+    a, la = augment(images, targets, options, out, [1, 2])
+    b, lb = augment(images.cuda(), targets.cuda(), options, out, [1, 2])
+    assert b.is_cuda
+    assert (a.int() - b.cpu().int()).abs().float().mean() < 0.1
+    assert (la != lb.cpu()).float().mean() < 1e-3
