@@ -7,9 +7,10 @@ import zarr
 from PIL import Image
 
 from malpighi.annotations.geojson import read_geojson, write_geojson
+from malpighi.annotations.label_images import write_zarr
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError, OutputError, RecipeError
-from malpighi.geometry import Box, Shape, Space
+from malpighi.geometry import Box, Shape, Space, Spacing
 from malpighi.tasks.convert import Conversion, convert
 
 SIZE = (60, 80)
@@ -117,6 +118,19 @@ def test_a_row_holds_one_class(tmp_path):
         run(tmp_path / "a.geojson", tmp_path / "b.csv", size=SIZE)
     run(tmp_path / "a.geojson", tmp_path / "b.csv", size=SIZE, classes=("vessel",))
     assert (tmp_path / "b.csv").read_text() == "id,rle\na,62 2 122 2\n"
+
+
+def test_a_prediction_is_brought_to_the_pixels_of_its_image(tmp_path):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:10, 20:30] = 1
+    layers = {"tuft": lambda box: mask[box.slices], "vessel": lambda box: mask[box.slices] * 0}
+    write_zarr(tmp_path / "labels.ome.zarr", layers, (30, 40), Spacing.um(1.0))
+    image = {"shape": SIZE, "spacing": {"values": [0.5, 0.5], "unit": "µm"}}
+    facts = {"image": image, "classes": ["tuft", "vessel"], "spacing": {"values": [1.0, 1.0], "unit": "µm"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(facts))
+    run(tmp_path, tmp_path / "out" / "b.csv", classes=("tuft",), row="img")
+    drawn_back = open_annotation(tmp_path / "out" / "b.csv", SPACE, row="img").rasterise(WHOLE)[0]
+    np.testing.assert_array_equal(drawn_back, np.kron(mask, np.ones((2, 2))))
 
 
 def test_volumes_have_no_outlines(tmp_path):

@@ -20,7 +20,9 @@ class Order(StrEnum):
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, label file, or folder of one PNG an object.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Image, label file, folder of one PNG an object, or prediction.")
+    ],
     output: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="The suffix says the format; without one, a folder of one PNG an object.")
     ],
@@ -52,7 +54,7 @@ def convert(
 
         malpighi convert annotated.geojson mask.png --image slide.svs --class tuft --class capsule
 
-        malpighi convert prediction/labels.ome.zarr submission.csv --class glomerulus --row 2f6ecfcdf
+        malpighi convert prediction/ submission.csv --class glomerulus --row 2f6ecfcdf
     """
     from rich.markup import escape
 

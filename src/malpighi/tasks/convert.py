@@ -32,7 +32,7 @@ class Conversion:
     """What to convert, and what the input does not say itself.
 
     Attributes:
-        source: image, label file or folder.
+        source: image, label file, folder of one PNG an object, or a prediction that `segment` wrote.
         target: by its suffix, the format to write.
         image: the image the labels belong to: its size, and its pixel size.
         classes: what label values or unnamed objects mean, or which of the named ones to take.
@@ -99,12 +99,7 @@ def _image(asked: Conversion, progress: Progress | None) -> dict[str, Any]:
 
 
 def _labels(asked: Conversion, suffix: str) -> dict[str, Any]:
-    space = _space(asked)
-    if space is None:
-        raise DataError(
-            f"{asked.source}: its image's size is needed; name the image with --image, or give --width and --height"
-        )
-    annotation = open_annotation(asked.source, space, asked.classes, asked.row, asked.order)
+    annotation = _open(asked)
     try:
         write = _WRITERS.get(suffix, _write_folder)
         count = write(asked, annotation)
@@ -112,6 +107,28 @@ def _labels(asked: Conversion, suffix: str) -> dict[str, Any]:
         return told | ({} if count is None else {"objects": count})
     finally:
         annotation.close()
+
+
+def _open(asked: Conversion) -> Annotation:
+    if _is_prediction(asked.source):
+        from malpighi.sampling.inclasses import InClasses
+        from malpighi.tasks.prediction import Prediction
+
+        predicted = Prediction(asked.source)
+        return InClasses(predicted, asked.classes) if asked.classes else predicted
+    space = _space(asked)
+    if space is None:
+        raise DataError(
+            f"{asked.source}: its image's size is needed; name the image with --image, or give --width and --height"
+        )
+    return open_annotation(asked.source, space, asked.classes, asked.row, asked.order)
+
+
+def _is_prediction(path: Path) -> bool:
+    """A folder that `segment` wrote: its masks lie at the network's spacing, its manifest knows the image's."""
+    from malpighi.inference.store import MANIFEST
+
+    return (path / MANIFEST).is_file()
 
 
 def _space(asked: Conversion) -> Space | None:
