@@ -123,6 +123,21 @@ def test_a_contiguous_imagej_file_with_one_page(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(tmp_path / "a.tif"), array[None])
 
 
+def test_a_pyramid_of_channels(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tile": (16, 16), "compression": "zlib", "photometric": "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        writer.write(MULTI, subifds=1, metadata={"axes": "CYX"}, **options)
+        writer.write(MULTI[:, ::2, ::2], subfiletype=1, **options)
+    source = open_image(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(source.read(Box((3, 2), (10, 9)), 1), MULTI[:, 6:26:2, 4:22:2])
+
+
+@pytest.mark.parametrize("compression", [None, "packbits"])
+def test_one_bit_a_pixel(tmp_path: Path, compression: str | None) -> None:
+    mask = noise(21, 35) > 128
+    np.testing.assert_array_equal(whole(write(tmp_path / "a.tif", mask, compression=compression)), mask[None])
+
+
 # -- colour --------------------------------------------------------------------------------------------------------
 def test_alpha_is_composited_on_white(tmp_path: Path) -> None:
     rgba = np.array([[[10, 20, 30, 255], [0, 0, 0, 0]]], np.uint8).repeat(16, 0).repeat(16, 1)
