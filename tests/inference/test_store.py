@@ -171,6 +171,38 @@ def test_killed_while_finishing_finishes(tmp_path, monkeypatch):
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_killed_after_the_manifest_is_finished(tmp_path, monkeypatch):
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionStore, "_tidy", killed)
+        patch.setattr(PredictionStore, "_clear", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            segment(tmp_path / "out")
+    assert (tmp_path / "out/manifest.json").exists()
+    with pytest.raises(OutputError, match="finished prediction"):
+        opened(tmp_path / "out")
+
+
+@pytest.mark.parametrize("probabilities", [True, False])
+def test_masks_and_probabilities_can_be_read_before_the_manifest_is_written(tmp_path, probabilities):
+    box = Box((3, 10), (30, 25))
+    with opened(tmp_path / "out", probabilities=probabilities) as store:
+        expected = np.zeros((2, *SHAPES[2]), np.float32)
+        for part, values in predict(two, image(2), Spacing.pixels(2), 2, PredictOptions(tile=8, batch=2), align=store.align):
+            expected[(slice(None), *part.slices)] = values
+            store.add(part, values)
+        store.finish_masks()
+        inside = expected[1][box.slices]
+        mask = store.read_mask(1)(box)
+        np.testing.assert_array_equal(mask, inside >= np.float32(0.6))
+        np.testing.assert_allclose(store.read_probability(1)(box)[mask > 0] / 255, inside[mask > 0], atol=0.5 / 255 + 1e-6)
+        store.finish()
+    assert (tmp_path / "out/probabilities.ome.zarr").exists() == probabilities
+    assert not list((tmp_path / "out").glob("unfinished*"))
+
+
 @pytest.mark.parametrize(
     ("change", "named"), [({"fingerprint": {"weights": "other"}}, "weights"), ({"probabilities": False}, "probabilities")]
 )

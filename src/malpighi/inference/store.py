@@ -161,11 +161,8 @@ class PredictionStore:
             self.finish_masks()
         self.close()
         try:
-            if not self._keeps:
-                shutil.rmtree(self.path / _CONFIDENCE)
             _write_json(self.path / MANIFEST, {**self._identity, **_as_json(facts or {})})
-            (self.path / _DONE).unlink()
-            (self.path / _BEGUN).unlink()
+            self._tidy()
         except OSError as error:
             raise self._explained(error) from error
 
@@ -187,7 +184,7 @@ class PredictionStore:
         if self.path.exists() and not overwrite:
             if not self.path.is_dir():
                 raise OutputError(f"{self.path}: exists and is not a folder; choose another output")
-            if begun.exists():
+            if begun.exists() and not (self.path / MANIFEST).exists():
                 there = json.loads(begun.read_text())
                 different = sorted(k for k in {*there, *self._identity} if there.get(k) != self._identity.get(k))
                 if not different and any(self._read_log()):
@@ -211,11 +208,17 @@ class PredictionStore:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}); choose another output") from error
         return False
 
+    def _tidy(self) -> None:
+        """Remove what only an unfinished prediction needs."""
+        for name in (_DONE, _BEGUN):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / _CONFIDENCE, ignore_errors=True)
+
     def _clear(self) -> None:
         """Remove an earlier prediction, the mark of being finished first; files that are not ours stay."""
-        for name in (MANIFEST, _DONE, _BEGUN):
-            (self.path / name).unlink(missing_ok=True)
-        for name in (LABELS, PROBABILITIES, _CONFIDENCE):
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        self._tidy()
+        for name in (LABELS, PROBABILITIES):
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
 
