@@ -38,6 +38,8 @@ def test_png_refuses_what_it_cannot_hold(tmp_path):
         write_png(tmp_path / "a.png", labels_of(DRAWN), (700, 900), np.int32)
     with pytest.raises(OutputError, match="too large for a PNG"):
         write_png(tmp_path / "a.png", labels_of(DRAWN), (30_000, 30_000))
+    with pytest.raises(OutputError, match="label 70000 does not fit"):
+        write_png(tmp_path / "a.png", lambda box: np.full(box.size, 70_000), (2, 2), np.uint16)
     assert list(tmp_path.iterdir()) == []
 
 

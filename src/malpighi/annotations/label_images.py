@@ -49,7 +49,10 @@ def write_png(path: Path, read: Reader, shape: Sequence[int], dtype: Any = np.ui
         raise OutputError(f"{path}: PNG holds 2-D labels of 8 or 16 bits, not {len(shape)}-D {np.dtype(dtype)}; write a TIFF")
     if shape[0] * shape[1] > LARGEST_PNG:
         raise OutputError(f"{path}: {shape[0]} × {shape[1]} is too large for a PNG; write .tif or .ome.zarr")
-    image = np.ascontiguousarray(read(Box.of_shape(shape)).astype(dtype, copy=False))
+    labels = read(Box.of_shape(shape))
+    if labels.max(initial=0) > np.iinfo(dtype).max:
+        raise OutputError(f"{path}: label {labels.max()} does not fit in a PNG of {np.dtype(dtype)}; write a TIFF")
+    image = np.ascontiguousarray(labels.astype(dtype, copy=False))
     with replacing(Path(path)) as part:
         part.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 

@@ -78,7 +78,10 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
         raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
     if suffix == ".zarr" and _is_image(asked):
         return _image(asked, progress)
-    return _labels(asked, suffix)
+    told = _labels(asked, suffix)
+    if progress is not None:
+        progress(1, 1)
+    return told
 
 
 def _is_image(asked: Conversion) -> bool:
