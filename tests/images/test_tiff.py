@@ -135,7 +135,9 @@ def test_a_pyramid_of_channels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compression", [None, "packbits"])
 def test_one_bit_a_pixel(tmp_path: Path, compression: str | None) -> None:
     mask = noise(21, 35) > 128
-    np.testing.assert_array_equal(whole(write(tmp_path / "a.tif", mask, compression=compression)), mask[None])
+    path = write(tmp_path / "a.tif", mask, compression=compression, photometric="miniswhite")
+    np.testing.assert_array_equal(whole(path, labels=True), mask[None])
+    np.testing.assert_array_equal(whole(path), ~mask[None])
 
 
 # -- colour --------------------------------------------------------------------------------------------------------

@@ -226,7 +226,6 @@ def _level(path: Path, series: Any, labels: bool) -> _Level:
     convert, samples = _conversion(path, key, stored, labels)
     high, wide = (key.tilelength, key.tilewidth) if key.is_tiled else (min(key.rowsperstrip, height), width)
     contiguous = key.is_memmappable or (series.dataoffset is not None and len(series.pages) < len(planes))
-    contiguous = contiguous and key.bitspersample == key.dtype.itemsize * 8  # not one bit a pixel
     return _Level(
         shape=(height, width),
         segment=(high, wide),
