@@ -14,7 +14,7 @@ from malpighi.errors import DataError
 STEPS = np.array([[0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 1], [1, 0, 0, 0, 1]])
 Y, X = np.mgrid[:40, :33]
 DISC = ((Y - 20) / 18) ** 2 + ((X - 15) / 14) ** 2 < 1
-# what pycocotools 2.0.10 `mask.encode` writes for these
+# what pycocotools 2.0.11 `mask.encode` writes for these
 PYCOCOTOOLS = [(STEPS, "352LO23O30"), (DISC, "n2=h06K4M2N2N2N2N2O0O2O0000000000000001N101N2N2N2N2N3L5Je4")]
 masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda s: arrays(np.uint8, s, elements=st.integers(0, 1)))
 
