@@ -20,9 +20,8 @@ def test_network_keeps_the_contract(architecture, encoder):
 
 
 def test_channels_are_free():
-    network = build_network(
-        ModelOptions("unet", "resnet10t", "never", decoder_channels=(32, 16, 16, 8, 8)), in_channels=5, classes=1
-    )
+    options = ModelOptions("unet", "resnet10t", "never", decoder_channels=(32, 16, 16, 8, 8))
+    network = build_network(options, in_channels=5, classes=1).eval()
     assert network(torch.zeros(1, 5, 32, 32)).logits.shape == (1, 1, 32, 32)
 
 

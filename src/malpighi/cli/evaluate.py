@@ -13,7 +13,9 @@ from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, only
 def evaluate(
     prediction: Annotated[Path, typer.Argument(help="Output of `segment`, or masks or outlines named as the images.")],
     truth: Annotated[Path, typer.Argument(help="Annotated data set, or one annotation file.")],
-    classes: Annotated[list[str] | None, typer.Option("--class", help="What unnamed labels of the truth mean; repeatable.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="What unnamed labels of the truth mean; repeatable.")
+    ] = None,
     spacing: Annotated[float | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     objects: Annotated[bool, typer.Option(help="Score objects (F1 at IoU .5) too.")] = True,
@@ -34,7 +36,14 @@ def evaluate(
     from malpighi.tasks.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(
-        prediction, truth, classes=classes or (), spacing=spacing, only=only_of(only), objects=objects, report=report, talk=talk()
+        prediction,
+        truth,
+        classes=classes or (),
+        spacing=spacing,
+        only=only_of(only),
+        objects=objects,
+        report=report,
+        talk=talk(),
     )
     if json:
         print_json(result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from malpighi.cli.terminal import guarded
@@ -23,7 +25,7 @@ def _register() -> None:
     """Every command, in the order that help lists them."""
     from malpighi.cli import convert, demo, doctor, evaluate, inspect, recipes, segment, train
 
-    for name, function in [
+    commands: list[tuple[str, Callable[..., None]]] = [
         ("demo", demo.demo),
         ("inspect", inspect.inspect),
         ("train", train.train),
@@ -32,7 +34,8 @@ def _register() -> None:
         ("convert", convert.convert),
         ("recipes", recipes.recipes),
         ("doctor", doctor.doctor),
-    ]:
+    ]
+    for name, function in commands:
         app.command(name)(guarded(function))
 
 
@@ -45,7 +48,9 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _main(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
     """Options that hold for every command."""
 
 

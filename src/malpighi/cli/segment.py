@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, SET_OPTION, print_json, talk
+
+if TYPE_CHECKING:
+    pass
 
 
 def segment(
@@ -16,7 +19,8 @@ def segment(
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; each image gets one of its own in it.")],
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help='Level-0 pixel size in µm where the file does not say, or "px": work in pixels.')
+        str | None,
+        typer.Option("--spacing", help='Level-0 pixel size in µm where the file does not say, or "px": work in pixels.'),
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the probabilities too, 8 bits each.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable tile.")] = False,
@@ -38,8 +42,15 @@ def segment(
     from malpighi.tasks.segment import segment as run_segment
 
     result = run_segment(
-        images, model, out, overrides=overrides or (), spacing=_spacing(spacing), probabilities=probabilities, strict=strict,
-        overwrite=overwrite, talk=talk(),
+        images,
+        model,
+        out,
+        overrides=overrides or (),
+        spacing=_spacing(spacing),
+        probabilities=probabilities,
+        strict=strict,
+        overwrite=overwrite,
+        talk=talk(),
     )
     if json:
         print_json(result)
@@ -47,7 +58,7 @@ def segment(
         raise DamagedOutput(f"{len(result['damage'])} tiles were unreadable and are left out; the rest is done: {out}")
 
 
-def _spacing(text: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _spacing(text: str | None):  # type: ignore[no-untyped-def]
     from malpighi.errors import SpacingError
     from malpighi.geometry import Spacing
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Intensity(Protocol):
@@ -41,7 +40,7 @@ def torch_forward(
 
     Args:
         network: returns `Outputs`; it is put in evaluation mode and moved to `device`.
-        precision: "float32", or autocast to "bf16" or "fp16". See `fastest` for which one gains.
+        precision: "float32", or autocast to "bfloat16" or "float16".
         flips: mean of the probabilities over mirrored (and turned) copies of the batch.
         channels_last: memory order that convolutions of some devices prefer.
 
@@ -101,54 +100,13 @@ def _turned_back(x: Tensor, turn: Turn) -> Tensor:
     return x.transpose(-1, -2) if exchanged else x
 
 
-def fastest(
-    network: torch.nn.Module,
-    intensity: Intensity,
-    device: str | torch.device,
-    tiles: np.ndarray,
-    repeats: int = 3,
-) -> tuple[Precision, bool, dict[str, float]]:
-    """Measure on this machine which precision and memory order predict a batch soonest.
-
-    A reduced precision is taken only if it gains at least a tenth: it is not the same to the last bit.
-
-    Args:
-        tiles: a batch as `predict` would give it.
-
-    Returns:
-        precision, channels_last, and the best seconds a batch of every candidate ("bf16, channels last", …).
-    """
-    cuda = "cuda" in str(device)
-    candidates: list[tuple[Precision, bool]] = [("float32", False), ("float32", True), ("bf16", True)]
-    candidates += [("fp16", True)] if cuda else []
-    seconds = {
-        (precision, last): _best_time(torch_forward(network, intensity, device, precision, "none", last), tiles, repeats)
-        for precision, last in candidates
-    }
-    exact = min((c for c in candidates if c[0] == "float32"), key=lambda c: seconds[c])
-    reduced = min((c for c in candidates if c[0] != "float32"), key=lambda c: seconds[c])
-    precision, last = reduced if seconds[reduced] < 0.9 * seconds[exact] else exact
-    named = {f"{p}{', channels last' if order else ''}": t for (p, order), t in seconds.items()}
-    return precision, last, named
-
-
-def _best_time(forward: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray, repeats: int) -> float:
-    forward(tiles)
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        forward(tiles)
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
 def _autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[object]:
     import torch
 
     if precision == "float32":
         return nullcontext()
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+    return torch.autocast(kind, dtype=getattr(torch, precision))
 
 
 def _supported(tiles: np.ndarray) -> np.ndarray:

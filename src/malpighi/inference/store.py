@@ -138,6 +138,11 @@ class PredictionStore:
             raise self._explained(error) from error
         self._masks_finished = True
 
+    def write_mask(self, index: int, box: Box, mask: np.ndarray) -> None:
+        """Replace a box (aligned to `align`) of a class's mask before `finish_masks`: what tidies up after the network."""
+        self._wait()
+        self._labels[index].write(box, mask.astype(np.uint8))
+
     def read_mask(self, index: int) -> Callable[[Box], np.ndarray]:
         """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1."""
         masks = _level0(self._labels[index])

@@ -22,8 +22,8 @@ class DataFacts:
         dtype: of the voxels, "uint8", "uint16", ….
         unit: "µm" where every image says its pixel size, else "px".
         spacing: median level-0 pixel size in `unit` (1 in pixels).
-        side: median of the images' shorter sides, level-0 pixels.
-        diameter: median diameter of an object, level-0 pixels: of the disc of its area; NaN where there is none.
+        side: median of the images' shorter sides in y and x, level-0 pixels.
+        diameter: typical diameter of an object, level-0 pixels (half of the object area is in larger ones); NaN: no object.
         foreground: share of annotated area that is of any class.
     """
 
@@ -140,7 +140,7 @@ def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, s
     reduction = min(reduction, largest)
     value = float(f"{data.spacing * reduction:.6g}")
     return value, (
-        f"objects are {data.diameter:.0f} px across in the median; reduced {reduction}× they span about "
+        f"objects are {data.diameter:.0f} px across; reduced {reduction}× they span about "
         f"{data.diameter / reduction:.0f} px (aim: {OBJECT_PIXELS} or more)"
     )
 

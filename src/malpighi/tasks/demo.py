@@ -17,7 +17,7 @@ from malpighi.tasks.train import train
 
 SLIDES = 5
 """Training slides; the fifth is held out for validation."""
-SHAPE = (2048, 2048)
+SHAPE = (2560, 2560)
 SPACING = 1.0
 LABEL = "glomerulus"
 
@@ -76,6 +76,6 @@ def _claim(out: Path, overwrite: bool) -> None:
 
 def _write(path: Path, seed: int) -> None:
     """A phantom slide and, beside it, its exact outlines."""
-    phantom = SlidePhantom(SHAPE, seed=seed, stain="pas", spacing=SPACING)
+    phantom = SlidePhantom(SHAPE, seed=seed, stain="pas", spacing=SPACING, density=0.9)
     phantom.write(path)
     write_geojson(path.with_suffix(".geojson"), phantom.truth(LABEL))

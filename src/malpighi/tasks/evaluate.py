@@ -80,8 +80,11 @@ def evaluate(
     if report is not None:
         from malpighi.reports.prediction import write_evaluation_report
 
-        shown = {f"{which}: {one.case} (Dice {one.dice:.3f})": case_picture(one, table.classes) for which, one in choose(scored).items()}
-        write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}")
+        shown = {
+            f"{which}: {one.case} (Dice {one.dice:.3f})": case_picture(one, table.classes)
+            for which, one in choose(scored).items()
+        }
+        write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}", table.classes)
         talk.say(f"report: {report}")
     return summary
 
@@ -95,7 +98,9 @@ def _truth(
         return find_cases(truth, spacing=spacing, classes=classes, where=only).require_labels()
     folders = _prediction_folders(prediction)
     if len(folders) != 1:
-        raise DataError(f"{truth} is one annotation, but {prediction} holds {len(folders)} predictions; give the folder of one image")
+        raise DataError(
+            f"{truth} is one annotation, but {prediction} holds {len(folders)} predictions; give the folder of one image"
+        )
     made = Prediction(next(iter(folders.values())))
     with_classes = classes or made.classes
     image = Path(made.manifest["image"]["path"])
@@ -208,7 +213,9 @@ def score_image(prediction: Annotation, truth: Annotation, case: Case, objects: 
     total = Overlap.none(len(layers))
     for box in boxes:
         true, predicted = truth.rasterise(box), prediction.rasterise(box, space.spacing)
-        total = total + count(np.stack([predicted[p] for p, _ in layers.values()]), np.stack([true[t] for _, t in layers.values()]))
+        total = total + count(
+            np.stack([predicted[p] for p, _ in layers.values()]), np.stack([true[t] for _, t in layers.values()])
+        )
     rows = []
     for k, (name, (p, t)) in enumerate(layers.items()):
         score = _objects(prediction, p, truth, t, boxes) if objects and total.voxels[k] else None

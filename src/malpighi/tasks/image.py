@@ -10,6 +10,7 @@ import numpy as np
 
 from malpighi.geometry import Box
 from malpighi.images import Source
+from malpighi.inference.backends import Precision, torch_forward
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward, predict
 from malpighi.inference.progress import Progress
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def forward_of(network: nn.Module, inputs: Inputs, options: PredictOptions, device: str, precision: str, channels_last: bool) -> Forward:
+def forward_of(
+    network: nn.Module, inputs: Inputs, options: PredictOptions, device: str, precision: Precision, channels_last: bool
+) -> Forward:
     """The network as the engine wants it: raw voxels in, probabilities out."""
-    from malpighi.inference.backends import torch_forward
-
     return torch_forward(network, inputs.intensity, device, precision, options.flips, channels_last)
 
 

@@ -12,10 +12,13 @@ import numpy as np
 
 from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
+from malpighi.reports.colors import class_colors
 from malpighi.reports.embed import png
 from malpighi.reports.pictures import augmented_samples, comparison, overview
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from malpighi.annotations.base import Annotation
     from malpighi.sampling.dataset import TileBatches
 
@@ -67,7 +70,7 @@ def comparison_picture(
     return png(figure)
 
 
-def prediction_overview(folder: Path, source: Source) -> Any:
+def prediction_overview(folder: Path, source: Source, classes: Sequence[str]) -> Figure:
     """The whole image, small, with the outlines that were found."""
     from shapely import get_parts
 
@@ -76,13 +79,13 @@ def prediction_overview(folder: Path, source: Source) -> Any:
 
     spacing = shown_spacing(source)
     scale = spacing.over(source.space.spacing)[-1]
-    outlines: dict[str, list[np.ndarray]] = {}
+    outlines: dict[str, list[np.ndarray]] = {name: [] for name in classes}
     for shape in read_geojson(folder / OUTLINES):
         for part in get_parts(shape.geometry):
             rings = [part.exterior, *part.interiors]
-            outlines.setdefault(shape.label, []).extend(np.asarray(ring.coords)[:, :2] / scale for ring in rings)
+            outlines[shape.label].extend(np.asarray(ring.coords)[:, :2] / scale for ring in rings)
     image = source.read_at(Box.of_shape(source.space.shape_at(spacing)), spacing)
-    return overview(image, outlines, spacing=spacing if spacing.physical else None)
+    return overview(image, outlines, class_colors(classes), spacing=spacing if spacing.physical else None)
 
 
 def save_augmented(run: Path, batches: TileBatches) -> None:

@@ -26,7 +26,9 @@ class Prediction(Annotation):
         try:
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise DataError(f"{folder}: not a finished prediction (no {MANIFEST}); give a folder that `malpighi segment` wrote") from error
+            raise DataError(
+                f"{folder}: not a finished prediction (no {MANIFEST}); give a folder that `malpighi segment` wrote"
+            ) from error
         except ValueError as error:
             raise DataError(f"{folder / MANIFEST}: not readable ({error}); predict again") from error
         image = facts["image"]

@@ -19,8 +19,18 @@ from malpighi.recipes.plan import Choice, DataFacts, MachineFacts, StepTimes, pl
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.survey import Survey
 
-PACKAGES = ("malpighi", "torch", "timm", "segmentation-models-pytorch", "lightning-fabric", "numpy", "zarr", "tifffile",
-            "imagecodecs", "opencv-python-headless")
+PACKAGES = (
+    "malpighi",
+    "torch",
+    "timm",
+    "segmentation-models-pytorch",
+    "lightning-fabric",
+    "numpy",
+    "zarr",
+    "tifffile",
+    "imagecodecs",
+    "opencv-python-headless",
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def data_facts(survey: Survey) -> DataFacts:
         )
     if len(survey.channels) > 1:
         raise DataError(f"{survey.table.root}: images differ in their number of channels ({survey.channels}); use one kind")
-    diameters = [facts.diameters_px for facts in survey.classes.values() if len(facts.diameters_px)]
+    diameters = [facts.typical_px for facts in survey.classes.values() if facts.typical_px]
     shares = [facts.share for facts in survey.classes.values() if facts.cases]
     return DataFacts(
         cases=len(survey.table.labelled),
@@ -75,8 +85,8 @@ def data_facts(survey: Survey) -> DataFacts:
         dtype=max(survey.dtypes, key=lambda name: survey.dtypes[name]),
         unit="µm" if survey.spacing else "px",
         spacing=survey.spacing[-1] if survey.spacing else 1.0,
-        side=float(np.median([min(fact.shape) for fact in survey.readable])),
-        diameter=float(np.median([np.median(values) for values in diameters])) if diameters else float("nan"),
+        side=float(np.median([min(fact.shape[-2:]) for fact in survey.readable])),
+        diameter=float(np.median(diameters)) if diameters else float("nan"),
         foreground=float(np.nanmean(shares)) if shares else float("nan"),
     )
 
@@ -87,11 +97,15 @@ def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) 
     from malpighi.recipes.load import AUTO
     from malpighi.training.machine import time_steps
 
-    filled = {section: {k: v for k, v in table.items() if v != AUTO} for section, table in raw.items() if isinstance(table, dict)}
+    filled = {
+        section: {k: v for k, v in table.items() if v != AUTO} for section, table in raw.items() if isinstance(table, dict)
+    }
     filled.setdefault("model", {})["pretrained"] = "never"
     recipe = build(filled)
     shape = (recipe.train.batch, data.channels, recipe.data.tile, recipe.data.tile)
-    seconds = time_steps(lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device)
+    seconds = time_steps(
+        lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device
+    )
     return StepTimes(seconds)
 
 

@@ -39,7 +39,7 @@ class Inputs:
     def as_facts(self) -> dict[str, str]:
         """Strings to keep beside the weights."""
         spacing = {"values": self.spacing.values, "unit": self.spacing.unit}
-        facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.to_json()}
+        facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.as_dict()}
         return {key: json.dumps(value) for key, value in facts.items()}
 
     @classmethod
@@ -47,7 +47,7 @@ class Inputs:
         """Back from `as_facts`."""
         read = {key: json.loads(facts[key]) for key in ("classes", "channels", "spacing", "intensity")}
         spacing = Spacing(tuple(read["spacing"]["values"]), read["spacing"]["unit"])
-        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_json(read["intensity"]))
+        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]))
 
     def check(self, source: Source) -> None:
         """Refuse an image that the network cannot take.
@@ -114,4 +114,3 @@ def open_run(path: Path) -> TrainedRun:
     except (SafetensorError, OSError) as error:
         raise DataError(f"{weights}: not a weights file ({error}); train again") from error
     return TrainedRun(path, load_recipe(path / RECIPE), Inputs.from_facts(facts))
-

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from malpighi.annotations.geojson import write_geojson
 from malpighi.errors import DataError
-from malpighi.geometry import Spacing
+from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
 from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
 from malpighi.inference.store import PredictionStore, file_fingerprint
+from malpighi.objects.label import find_components
 from malpighi.objects.measure import ObjectOptions, find_objects
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
@@ -146,7 +150,9 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     if overrides:
         for override in overrides:
             if override.partition(".")[0] not in ("predict", "objects"):
-                raise DataError(f"--set {override}: only predict.* and objects.* can change after training; train again for the rest")
+                raise DataError(
+                    f"--set {override}: only predict.* and objects.* can change after training; train again for the rest"
+                )
         recipe = build(read_raw(str(opened.path / "recipe.toml"), overrides), "--set")
     device = machine_facts().device
     predict = replace(recipe.predict, probabilities=True) if probabilities else recipe.predict
@@ -197,11 +203,18 @@ def segment_image(
         with talk.bar(f"segmenting {path.name}") as advance:
             shown = _Tiles(advance)
             boxes = predict_image(
-                model.forward, source, inputs, options, align=store.align, done=store.done,
-                progress=progress, on_progress=shown,
+                model.forward,
+                source,
+                inputs,
+                options,
+                align=store.align,
+                done=store.done,
+                progress=progress,
+                on_progress=shown,
             )
             for box, probabilities in boxes:
                 store.add(box, probabilities)
+        drop_specks(store, inputs.spacing, model.objects)
         store.finish_masks()
         with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
             objects = write_objects(store, source, model, advance)
@@ -224,12 +237,28 @@ def segment_image(
     return {**facts, "output": str(folder)}
 
 
+def drop_specks(store: PredictionStore, spacing: Spacing, options: ObjectOptions) -> None:
+    """Take objects below the smallest area out of the masks, so that masks, outlines and tables show the same objects."""
+    voxel = math.prod(spacing.values)
+    if not options.min_area > voxel:
+        return
+    for k in range(len(store.classes)):
+        components = find_components(store.read_mask(k), store.shape, faces_only=options.faces_only)
+        dropped = np.concatenate([[False], components.count * voxel < options.min_area])
+        if not dropped.any():
+            continue
+        for box in Box.of_shape(store.shape).split(store.align):
+            labels = components.labels(box)
+            if dropped[labels].any():
+                store.write_mask(k, box, (labels > 0) & ~dropped[labels])
+
+
 def write_objects(store: PredictionStore, source: Source, model: Model, advance: Callable[..., None]) -> dict[str, int]:
     """Outline and measure every class's objects: objects.parquet and objects.geojson.gz; counts by class."""
     inputs = model.run.inputs
     counts = dict.fromkeys(inputs.classes, 0)
 
-    def shapes(table: ObjectTable):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def shapes(table: ObjectTable):  # type: ignore[no-untyped-def]
         for k, name in enumerate(inputs.classes):
             mask, probability = store.read_mask(k), store.read_probability(k)
             for shape in table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability)):
@@ -263,7 +292,9 @@ def _report(folder: Path, source: Source, objects: Mapping[str, int], talk: Talk
     from malpighi.reports.prediction import write_prediction_report
     from malpighi.tasks.pictures import prediction_overview
 
-    pictures = {"The image with the outlines of what was found.": png(prediction_overview(folder, source))} if source.space.rank == 2 else {}
+    pictures = {}
+    if source.space.rank == 2:
+        pictures["The image with the outlines of what was found."] = png(prediction_overview(folder, source, list(objects)))
     page = write_prediction_report(folder, pictures)
     found = ", ".join(f"{n} {name}" for name, n in objects.items())
     talk.say(f"{folder}: {found}; report: {page}")
@@ -281,5 +312,3 @@ def finished_manifest(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str,
     there = json.loads(path.read_text(encoding="utf-8"))
     same = all(there.get(key) == value for key, value in json.loads(json.dumps(fingerprint)).items())
     return there if same else None
-
-

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from malpighi.errors import DataError, OutputError
+from malpighi.geometry import Spacing
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
-from malpighi.geometry import Spacing
 from malpighi.sampling.folds import Fold, make_folds
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.layouts import find_cases
@@ -59,13 +59,20 @@ def train(
     talk = talk or Talk()
     run = Path(run)
     raw = read_raw(recipe, overrides)
-    asked = {"recipe": raw, "data": str(Path(data).resolve()), "spacing": spacing, "only": {k: list(v) for k, v in (only or {}).items()}}
+    asked = {
+        "recipe": raw,
+        "data": str(Path(data).resolve()),
+        "spacing": spacing,
+        "only": {k: list(v) for k, v in (only or {}).items()},
+    }
     begun = _claim(run, asked, overwrite)
     if begun and (run / SUMMARY).is_file():
         talk.say(f"{run} is finished; train into another -o, or begin again with --overwrite")
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
 
-    table = find_cases(Path(data), spacing=spacing, classes=tuple(raw.get("data", {}).get("classes", ())), where=only).require_labels()
+    table = find_cases(
+        Path(data), spacing=spacing, classes=tuple(raw.get("data", {}).get("classes", ())), where=only
+    ).require_labels()
     for note in table.notes:
         talk.say(note)
     if begun:
@@ -216,7 +223,9 @@ def _fold(cases: Sequence[Case], recipe: Recipe) -> Fold:
     groups = {case.group or case.id for case in cases}
     fixed = any(case.split == "validation" for case in cases)
     if len(groups) < 2 and not fixed:
-        raise DataError("all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv")
+        raise DataError(
+            "all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv"
+        )
     folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
     chosen = folds[0 if fixed else max(0, recipe.data.fold)]
     train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
@@ -253,7 +262,9 @@ class _Steps:
         self.shown = step
 
 
-def _summary(result: Mapping[str, Any], inputs: Inputs, recipe: Recipe, device: str, fold: Fold, began: float) -> dict[str, Any]:
+def _summary(
+    result: Mapping[str, Any], inputs: Inputs, recipe: Recipe, device: str, fold: Fold, began: float
+) -> dict[str, Any]:
     total = result["train_seconds"] or 1e-9
     return {
         "best_dice": result["best_dice"],
@@ -273,4 +284,3 @@ def _summary(result: Mapping[str, Any], inputs: Inputs, recipe: Recipe, device: 
         "train_cases": len(fold.train),
         "validation_cases": len(fold.validation),
     }
-

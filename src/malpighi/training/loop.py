@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from malpighi.training.metrics_log import MetricsLog
 from malpighi.training.options import OptimOptions, TrainOptions
 from malpighi.training.schedule import Schedule
 
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision that the plan already gives
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 SAVE_SECONDS = 300.0  # a killed run loses at most this much, whatever the validation interval
 
