@@ -218,7 +218,7 @@ def segment_image(
         store.finish_masks()
         with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
             objects = write_objects(store, source, model, advance)
-        facts = {
+        facts: dict[str, Any] = {
             "run": str(model.run.path),
             "tiles": progress.tiles,
             "skipped_tiles": progress.skipped,
