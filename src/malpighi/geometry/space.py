@@ -124,7 +124,7 @@ class Space:
         exact = [full / small for full, small in zip(self.shape, shape, strict=True)]
         whole = round(sum(exact) / len(exact))
         # floor or ceil of shape / whole: writers round either way
-        if all(abs(full / whole - small) < 1 + 1e-9 for full, small in zip(self.shape, shape, strict=True)):
+        if all(abs(full / whole - small) < 1 - 1e-9 for full, small in zip(self.shape, shape, strict=True)):
             return (float(whole),) * self.rank
         return tuple(
             float(round(e)) if abs(full / max(1, round(e)) - s) < 1 else e

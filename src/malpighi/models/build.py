@@ -66,7 +66,7 @@ def build_network(options: ModelOptions, in_channels: int, classes: int) -> Enco
     _check_encoder(options.encoder)
     body = None
     if options.pretrained != "never":
-        body = _with_weights(lambda: smp.create_model(encoder_weights="imagenet", **common), options)
+        body = _with_weights(lambda: smp.create_model(encoder_weights=True, **common), options)
     if body is None:
         body = smp.create_model(encoder_weights=None, **common)
     return EncoderDecoder(

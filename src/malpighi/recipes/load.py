@@ -99,7 +99,7 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
     check_keys(raw, where)
     for key, value in _flatten(raw):
-        if value == AUTO:
+        if value == AUTO and "." in key:
             raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
     try:
         return TypeAdapter(Recipe).validate_json(json.dumps(raw), strict=True)

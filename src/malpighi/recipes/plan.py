@@ -80,7 +80,7 @@ class StepTimes:
 Raw = Mapping[str, Any]
 Rule = Callable[[DataFacts, MachineFacts, Raw], tuple[Any, str]]
 
-OBJECT_PIXELS = 64  # a typical object should span about this many working pixels: enough for its shape, few tiles
+OBJECT_PIXELS = 96  # a typical object should span about this many working pixels: enough for its shape, few tiles
 OBJECTS_A_TILE = 4  # and a tile about this many objects across: context around each
 
 

@@ -6,6 +6,7 @@ like it; and everything near what is not glass is kept. It is made for transmitt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ _SMOOTH = 6  # most that a 3 × 3 neighbourhood of glass spans, in any channel
 _SMALLEST = 64 * 64  # voxels: less glass than this in one piece is a lumen, a vessel or a tear, and part of the tissue
 _DILATE = 4  # voxels around tissue that count as tissue
 _BLOCK = 512  # side of what is read at once, in low-resolution voxels
+_MOST = 1 << 22  # voxels of the mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +57,13 @@ def tissue_mask(
     """Find what is not glass, reading the whole image once at low resolution, block by block.
 
     Args:
-        spacing: low resolution to look at; 16 level-0 voxels where None.
+        spacing: low resolution to look at; 16 level-0 voxels where None, and more on slides of over 32,000 pixels a side.
         rule: "brightfield" needs 8-bit RGB in 2-D; "auto" applies it to such images, and elsewhere is "off".
 
     Raises:
         DataError: "brightfield" asked for an image that is not 8-bit RGB in 2-D.
     """
-    spacing = spacing or source.space.spacing.times(16)
+    spacing = spacing or source.space.spacing.times(_reduction(source.shape))
     fits = source.dtype == np.uint8 and len(source.channels) == 3 and source.space.rank == 2
     if rule not in ("auto", "brightfield", "off"):
         raise RecipeError(f"background rule {rule!r}; use 'auto', 'brightfield' or 'off'")
@@ -80,6 +82,11 @@ def tissue_mask(
     large[0] = False  # what is not glass
     tissue = (~large[pieces]).astype(np.uint8)
     return TissueMask(cv2.dilate(tissue, np.ones((2 * _DILATE + 1,) * 2, np.uint8)).astype(bool), spacing)
+
+
+def _reduction(shape: tuple[int, ...]) -> int:
+    """The multiple of 16 at which the image has at most `_MOST` voxels: the mask takes megabytes, whatever the slide."""
+    return 16 * max(1, math.ceil(math.sqrt(math.prod(shape) / _MOST) / 16))
 
 
 def _glass(rgb: np.ndarray) -> np.ndarray:
