@@ -5,7 +5,8 @@ import json
 import pytest
 
 from malpighi.errors import DataError
-from malpighi.reports.runfolder import read_json, read_metrics
+from malpighi.reports.runfolder import read_json
+from malpighi.training.metrics_file import read_metrics
 
 
 def write(path, *rows, tail=""):

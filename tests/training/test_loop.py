@@ -16,7 +16,7 @@ from malpighi.models.outputs import Outputs
 from malpighi.sampling.dataset import Batch
 from malpighi.training.checkpoint import load_weights, save_last
 from malpighi.training.loop import Fit, fit
-from malpighi.training.metrics_log import read_metrics
+from malpighi.training.metrics_file import read_metrics
 from malpighi.training.options import OptimOptions, TrainOptions
 
 OPTIM = OptimOptions(rate=0.05, schedule="cosine", warmup=0.0, average=0.5)
@@ -50,7 +50,7 @@ def _fit(validate=lambda network: {"dice": 0.5}, network=None):
 
 
 def _losses(run):
-    return [(row["step"], row["loss"]) for row in read_metrics(run) if "loss" in row]
+    return [(row["step"], row["loss"]) for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
 
 
 def _fabric():
@@ -144,4 +144,4 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
 def test_a_line_cut_short_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 2.0}) + '\n{"step": 2, "lo')
-    assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 2.0}]

@@ -24,29 +24,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path}: holds {type(value).__name__}, a JSON object is needed")
     return value
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Lines of `metrics.jsonl` in order of steps; of a step that a resumed run repeats, the last training and validation line.
-
-    A last line that a killed run left half-written is skipped; any other bad line is an error that names it.
-
-    Raises:
-        DataError: a line before the last is not a JSON object with a step.
-    """
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    kept: dict[tuple[int, bool], dict[str, Any]] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            key = (int(row["step"]), "validation" in row)
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                continue
-            raise DataError(f"{path}, line {number}: not a JSON object with a step; delete the line and try again") from error
-        kept[key] = row
-    return [kept[key] for key in sorted(kept)]

@@ -12,9 +12,10 @@ from malpighi.errors import DataError
 from malpighi.reports.colors import class_colors
 from malpighi.reports.html import Report
 from malpighi.reports.plots import learning_curves
-from malpighi.reports.runfolder import read_json, read_metrics
+from malpighi.reports.runfolder import read_json
 from malpighi.reports.scores import add_scores
 from malpighi.reports.words import duration_text, memory_text, share_text
+from malpighi.training.metrics_file import read_metrics
 
 _CASES = {"best": "Best", "median": "Median", "worst": "Worst"}
 IN_PIXELS = (
@@ -121,7 +122,7 @@ def _timings(report: Report, rows: Sequence[Mapping[str, Any]], summary: Mapping
         "whole run": duration_text(summary.get("seconds")),
         "training steps": duration_text(summary.get("train_seconds")),
         "validation": duration_text(summary.get("validation_seconds")),
-        "steps": len([row for row in rows if "loss" in row]) or None,
+        "steps": summary.get("steps"),
         "median step": f"{1000 * median(steps):.0f} ms" if steps else None,
         "median wait for data": f"{1000 * median(data):.1f} ms" if data else None,
         "share of time spent waiting for data": share_text(summary.get("data_share")),

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from malpighi.errors import DataError, OutputError
-from malpighi.geometry import Spacing
+from malpighi.errors import OutputError
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
-from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
-from malpighi.sampling.folds import Fold, make_folds
-from malpighi.sampling.foreground import Foreground, find_foreground
+from malpighi.sampling.cases import Case, CaseTable, open_case
+from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
 from malpighi.tasks.run import RECIPE, Inputs
 from malpighi.tasks.talk import Talk, peak_memory_mb
+
+if TYPE_CHECKING:
+    from malpighi.training.loop import FitResult
 
 PLAN, SUMMARY, SCORES, ENVIRONMENT = "plan.json", "summary.json", "scores.json", "environment.json"
 
@@ -130,70 +132,52 @@ def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], r
 
 
 def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str, Any]:
+    """From a filled recipe to a finished run; returns its summary."""
+    from malpighi.reports.training import write_training_report
+    from malpighi.tasks.pictures import save_augmented
+    from malpighi.training.allocator import keep_freed_pages
+
+    began = time.monotonic()
+    keep_freed_pages()
+    fold = fold_of(table.cases, recipe)
+    with ExitStack() as stack:
+        material = gather(table, fold, recipe, stack, talk)
+        save_augmented(run, material.batches)
+        result = _fit(material, recipe, run, talk)
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
+    talk.say(f"best validation Dice {result.best_dice:.4f} at step {result.best_step}; scoring the kept weights")
+    score_held_out(run, [table.cases[i] for i in fold.validation], material.inputs.classes, talk)
+    summary = {
+        "run": str(run),
+        **_summary(result, material.inputs, recipe, fold),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    write_json(run / SUMMARY, summary)
+    talk.say(f"report: {write_training_report(run)}")
+    return summary
+
+
+def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult:
+    """Build the network and train it."""
     import torch
     from lightning_fabric import Fabric
 
     from malpighi.models.build import build_network
-    from malpighi.sampling.boxes import sampler
-    from malpighi.sampling.dataset import TileBatches
-    from malpighi.sampling.intensity import measure_intensity
     from malpighi.tasks.ftu import ftu_task
-    from malpighi.tasks.pictures import save_augmented
     from malpighi.tasks.validation import Validator
-    from malpighi.training.allocator import keep_freed_pages
     from malpighi.training.loop import PRECISIONS, Fit, fit
 
-    began = time.monotonic()
-    keep_freed_pages()
-    classes = tuple(recipe.data.classes) or table.classes
-    fold = _fold(table.cases, recipe)
-    with ExitStack() as stack:
-        with talk.bar("opening images", total=len(fold.train) + len(fold.validation)) as advance:
-            trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
-        spacing = recipe.data.working_spacing(trained[0].source.space.rank)
-        tile = (recipe.data.tile,) * spacing.rank
-        intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
-        inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity)
-        for case in (*trained, *held):
-            inputs.check(case.source)
-        with talk.bar("finding objects to train on", total=len(trained)) as advance:
-            foreground = [_points(case, spacing, tile, advance) for case in trained]
-        options = recipe.train
-        shapes = [case.source.space.shape_at(spacing) for case in trained]
-        draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground).pick
-        batches = TileBatches(
-            trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
-        )
-        save_augmented(run, batches)
-
-        torch.manual_seed(options.seed)
-        network = build_network(recipe.model, inputs.channels, len(classes))
-        task = ftu_task(recipe, len(classes))
-        machine = machine_facts()
-        fabric = Fabric(accelerator=machine.device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
-        validator = Validator(held, inputs, task, recipe.predict, machine.device, options)
-        with talk.bar("training", total=options.steps) as advance:
-            result = fit(
-                Fit(network, batches, intensity.apply, task.loss, validator.quick, inputs.as_facts()),
-                options,
-                recipe.optim,
-                run,
-                fabric,
-                _Steps(advance),
-            )
-        summary = _summary(result.as_dict(), inputs, recipe, machine.name, fold, began)
-        if result.stopped == "interrupted":
-            write_json(run / "interrupted.json", summary)
-            raise KeyboardInterrupt
-        talk.say(f"best validation Dice {result.best_dice:.4f} at step {result.best_step}; scoring the kept weights")
-    score_held_out(run, [table.cases[i] for i in fold.validation], classes, talk)
-    summary = _summary(result.as_dict(), inputs, recipe, machine.name, fold, began)
-    write_json(run / SUMMARY, {"run": str(run), **summary})
-
-    from malpighi.reports.training import write_training_report
-
-    talk.say(f"report: {write_training_report(run)}")
-    return {"run": str(run), **summary}
+    inputs, options = material.inputs, recipe.train
+    torch.manual_seed(options.seed)
+    network = build_network(recipe.model, inputs.channels, len(inputs.classes))
+    task = ftu_task(recipe, len(inputs.classes))
+    device = machine_facts().device
+    fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
+    validator = Validator(material.held, inputs, task, recipe.predict, device, options)
+    work = Fit(network, material.batches, inputs.intensity.apply, task.loss, validator.quick, inputs.as_facts())
+    with talk.bar("training", total=options.steps) as advance:
+        return fit(work, options, recipe.optim, run, fabric, _Steps(advance))
 
 
 def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], talk: Talk) -> None:
@@ -217,39 +201,6 @@ def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], t
         (run / "pictures" / f"{which}_{one.case}.png").write_bytes(case_picture(one, classes))
 
 
-def _fold(cases: Sequence[Case], recipe: Recipe) -> Fold:
-    """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at."""
-    labelled = [i for i, case in enumerate(cases) if case.labels]
-    groups = {case.group or case.id for case in cases}
-    fixed = any(case.split == "validation" for case in cases)
-    if len(groups) < 2 and not fixed:
-        raise DataError(
-            "all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv"
-        )
-    folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
-    chosen = folds[0 if fixed else max(0, recipe.data.fold)]
-    train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
-    return Fold(train, chosen.validation)
-
-
-def _points(case: OpenCase, spacing: Spacing, tile: tuple[int, ...], advance: Callable[..., None]) -> Foreground:
-    """Where a case's objects are, for the sampler."""
-    assert case.annotation is not None, "training cases are labelled"
-    found = find_foreground(case.annotation, spacing, tile)
-    advance()
-    return found
-
-
-def _open(
-    cases: Sequence[Case], part: Iterable[int], classes: tuple[str, ...], stack: ExitStack, advance: Callable[..., None]
-) -> list[OpenCase]:
-    opened = []
-    for i in part:
-        opened.append(stack.enter_context(open_case(cases[i], classes)))
-        advance()
-    return opened
-
-
 class _Steps:
     """Shows the loop's state on the bar: how far, loss, best Dice."""
 
@@ -262,21 +213,13 @@ class _Steps:
         self.shown = step
 
 
-def _summary(
-    result: Mapping[str, Any], inputs: Inputs, recipe: Recipe, device: str, fold: Fold, began: float
-) -> dict[str, Any]:
-    total = result["train_seconds"] or 1e-9
+def _summary(result: FitResult, inputs: Inputs, recipe: Recipe, fold: Fold) -> dict[str, Any]:
+    """What summary.json says besides the run's name and time."""
     return {
-        "best_dice": result["best_dice"],
-        "best_step": result["best_step"],
-        "steps": result["steps"],
-        "stopped": result["stopped"],
-        "seconds": round(time.monotonic() - began, 1),
-        "train_seconds": round(result["train_seconds"], 1),
-        "validation_seconds": round(result["validation_seconds"], 1),
-        "data_share": result["data_seconds"] / total,
+        **result.as_dict(),
+        "data_share": result.data_seconds / max(result.train_seconds, 1e-9),
         "peak_memory_mb": peak_memory_mb(),
-        "device": device,
+        "device": machine_facts().name,
         "precision": recipe.train.precision,
         "classes": list(inputs.classes),
         "unit": inputs.spacing.unit,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-NAME = "metrics.jsonl"
+from malpighi.training.metrics_file import NAME, read_metrics
 
 
 class MetricsLog:
@@ -16,7 +16,7 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter
 
         path = run / NAME
-        kept = [row for row in read_metrics(run) if row["step"] <= first_step]
+        kept = [row for row in read_metrics(path) if row["step"] <= first_step]
         path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
@@ -32,18 +32,6 @@ class MetricsLog:
         """Flush and let go."""
         self._file.close()
         self._board.close()
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All whole rows of a run's `metrics.jsonl`; a last line cut short by a kill is left out."""
-    path = run / NAME
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

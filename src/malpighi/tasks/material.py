@@ -1,0 +1,89 @@
+"""What a run trains on: open cases, the batches drawn from them, and what its network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from malpighi.errors import DataError
+from malpighi.geometry import Spacing
+from malpighi.recipes.recipe import Recipe
+from malpighi.sampling.boxes import sampler
+from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
+from malpighi.sampling.dataset import TileBatches
+from malpighi.sampling.folds import Fold, make_folds
+from malpighi.sampling.foreground import Foreground, find_foreground
+from malpighi.sampling.intensity import measure_intensity
+from malpighi.tasks.run import Inputs
+from malpighi.tasks.talk import Talk
+
+
+@dataclass(frozen=True)
+class Material:
+    """Open cases on both sides of the split, the batches, and what the network takes and gives."""
+
+    trained: tuple[OpenCase, ...]
+    held: tuple[OpenCase, ...]
+    inputs: Inputs
+    batches: TileBatches
+
+
+def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk: Talk) -> Material:
+    """Open the cases of a fold (closed with `stack`), measure intensities, find where the objects are.
+
+    Raises:
+        DataError: a file cannot be read, or an image differs from the others in channels or axes.
+        SpacingError: an image's pixel size is in another unit than the recipe's.
+    """
+    classes = tuple(recipe.data.classes) or table.classes
+    with talk.bar("opening images", total=len(fold.train) + len(fold.validation)) as advance:
+        trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
+    spacing = recipe.data.working_spacing(trained[0].source.space.rank)
+    tile = (recipe.data.tile,) * spacing.rank
+    intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
+    inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity)
+    for case in (*trained, *held):
+        inputs.check(case.source)
+    with talk.bar("finding objects to train on", total=len(trained)) as advance:
+        foreground = [_points(case, spacing, tile, advance) for case in trained]
+    options = recipe.train
+    shapes = [case.source.space.shape_at(spacing) for case in trained]
+    draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground)
+    batches = TileBatches(
+        trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
+    )
+    return Material(trained, held, inputs, batches)
+
+
+def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
+    """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at."""
+    labelled = [i for i, case in enumerate(cases) if case.labels]
+    groups = {case.group or case.id for case in cases}
+    fixed = any(case.split == "validation" for case in cases)
+    if len(groups) < 2 and not fixed:
+        raise DataError(
+            "all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv"
+        )
+    folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
+    chosen = folds[0 if fixed else max(0, recipe.data.fold)]
+    train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
+    return Fold(train, chosen.validation)
+
+
+def _points(case: OpenCase, spacing: Spacing, tile: tuple[int, ...], advance: Callable[..., None]) -> Foreground:
+    """Where a case's objects are, for the sampler."""
+    assert case.annotation is not None, "training cases are labelled"
+    found = find_foreground(case.annotation, spacing, tile)
+    advance()
+    return found
+
+
+def _open(
+    cases: Sequence[Case], part: Iterable[int], classes: tuple[str, ...], stack: ExitStack, advance: Callable[..., None]
+) -> tuple[OpenCase, ...]:
+    opened = []
+    for i in part:
+        opened.append(stack.enter_context(open_case(cases[i], classes)))
+        advance()
+    return tuple(opened)
