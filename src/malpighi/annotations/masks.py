@@ -46,6 +46,9 @@ class MaskAnnotation(Annotation):
         self._source = source
         self._pyramid = nearest_pyramid
         self._reduction = _reduction(source.name, source.shape, space.shape)
+        if self._reduction > 1:
+            small, whole = (" × ".join(map(str, shape)) for shape in (source.shape, space.shape))
+            self.notes = (f"the mask is {small}, the image {whole}: each mask pixel stands for {self._reduction} of each side",)
 
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
         labels = self._labels(box, spacing)

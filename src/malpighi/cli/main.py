@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 
-def _register() -> None:
+def register() -> None:
     """Every command, in the order that help lists them."""
     from malpighi.cli import convert, demo, doctor, evaluate, inspect, recipes, segment, train
 
@@ -56,5 +56,5 @@ def _main(
 
 def run() -> None:
     """Entry point of the `malpighi` script."""
-    _register()
+    register()
     app()

@@ -118,7 +118,7 @@ class Source(ABC):
         if self.on_damage == "raise":
             raise TileError(
                 f"{self.name}: cannot decode the tile at level {level}, {box} ({reason}); "
-                "re-export the image, or run without --strict to leave this part out"
+                "copy or export the file again (`malpighi segment` without --strict leaves such parts out)"
             )
         with self._damage_lock:
             self._damage[level, box] = Damage(level, box, reason)

@@ -61,9 +61,9 @@ class RasterSource(Source):
             if image is None:
                 try:
                     image = self._decode()
-                except Exception as error:  # codecs raise whatever they like
-                    self.note_damage(0, Box.of_shape(self.shape), str(error) or type(error).__name__)
-                    image = np.full((*self.shape, len(self.channels)), self.fill, self.dtype)
+                except Exception as error:  # codecs raise whatever they like; nothing of the image is left to go on with
+                    reason = str(error) or type(error).__name__
+                    raise DataError(f"{self.name}: is truncated or damaged ({reason}); copy or export it again") from error
                 cache.tiles.put((self._key,), image)
         return image
 

@@ -42,7 +42,9 @@ class SlideSource(Source):
             spacing = _spacing(known.get("openslide.mpp-y"), known.get("openslide.mpp-x"))
             factors = self._slide.level_downsamples
         except (openslide.OpenSlideError, OSError, ValueError) as error:
-            raise DataError(f"{path}: OpenSlide cannot open it ({error or 'unknown format'})") from error
+            raise DataError(
+                f"{path}: OpenSlide cannot open it ({error or 'unknown format'}); copy it again, or export it as TIFF"
+            ) from error
         self._origin = (top, left)
         self._factors = [float(round(f)) if abs(f - round(f)) < 1e-6 else f for f in factors]
         shapes = tuple(tuple(max(1, round(n / f)) for n in size) for f in self._factors)

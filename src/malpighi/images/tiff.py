@@ -119,8 +119,9 @@ class TiffSource(Source):
                 size = sizes.setdefault(plane.path, plane.path.stat().st_size)
                 needed = int((np.asarray(plane.offsets, np.int64) + np.asarray(plane.counts, np.int64)).max(initial=0))
                 if needed > size:
+                    name = plane.path if plane.path.name != Path(self.name).name else self.name
                     raise DataError(
-                        f"{plane.path}: truncated: level {level} reaches to byte {needed}, the file ends at {size}; copy it again"
+                        f"{name}: truncated: level {level} reaches to byte {needed}, the file ends at {size}; copy it again"
                     )
 
     # -- reading -------------------------------------------------------------------------------------------------

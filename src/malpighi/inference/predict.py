@@ -18,6 +18,7 @@ from malpighi.inference.options import PredictOptions
 from malpighi.inference.progress import Progress
 from malpighi.inference.route import Visit, columns, route
 from malpighi.inference.window import Window
+from malpighi.sampling.intensity import require_finite
 
 Forward = Callable[[np.ndarray], np.ndarray]
 """(batch, channel, *tile) voxels as read → (batch, class, *tile) float32 probabilities, a fresh array each time."""
@@ -200,7 +201,7 @@ def _batch_like(tile: np.ndarray, size: int) -> np.ndarray:
 
 def _read_tile(source: Source, box: Box, spacing: Spacing) -> np.ndarray:
     try:
-        return source.read_at(box, spacing)
+        return require_finite(source.read_at(box, spacing), source.name, box)
     except MalpighiError as error:
         raise type(error)(f"{error} (while reading the tile {box} at {spacing})") from error
     except (OSError, ValueError, RuntimeError) as error:

@@ -68,7 +68,13 @@ def build_network(options: ModelOptions, in_channels: int, classes: int) -> Enco
     if options.pretrained != "never":
         body = _with_weights(lambda: smp.create_model(encoder_weights=True, **common), options)
     if body is None:
-        body = smp.create_model(encoder_weights=None, **common)
+        try:
+            body = smp.create_model(encoder_weights=None, **common)
+        except ValueError as error:
+            raise RecipeError(
+                f"model: {options.architecture} of {options.encoder} cannot be built ({str(error).rstrip('.')}); choose an encoder with "
+                "feature maps at five scales, such as resnet18, and as many decoder_channels"
+            ) from error
     return EncoderDecoder(
         body, in_channels=in_channels, classes=classes, stride=int(body.encoder.output_stride), dropout=options.dropout
     )

@@ -36,16 +36,16 @@ def recipe_text(name: str) -> str:
 
 
 def read_raw(recipe: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """A shipped recipe by name, or a TOML file by path, with `key.key=value` overrides; keys are checked, values not yet.
+    """A shipped recipe by name, or a TOML file by path, with `key.key=value` overrides; everything but "auto" is checked.
 
     Raises:
-        RecipeError: no such recipe or file, not TOML, an unknown key.
+        RecipeError: no such recipe or file, not TOML, an unknown key, a value of the wrong type or out of range.
     """
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
             raise RecipeError(f"{path}: no such recipe file; `malpighi recipes NAME > {path.name}` makes one")
-        text, where = path.read_text(encoding="utf-8"), str(path)
+        text, where = _file_text(path), str(path)
     else:
         text, where = recipe_text(recipe), f"recipe {recipe}"
     try:
@@ -53,10 +53,24 @@ def read_raw(recipe: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where}: not valid TOML: {error}") from error
     raw.setdefault("name", path.stem if path.suffix == ".toml" else recipe)
+    check_keys(raw, where)
     for override in overrides:
         _override(raw, override)
-    check_keys(raw, where)
+        check_keys(raw, f"--set {override}")
+    _build({section: _told(values) for section, values in raw.items()}, where)
     return raw
+
+
+def _file_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error}); save it as UTF-8 text") from error
+
+
+def _told(values: Any) -> Any:
+    """A section without the values that are still to be filled."""
+    return {key: value for key, value in values.items() if value != AUTO} if isinstance(values, Mapping) else values
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -95,12 +109,16 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         RecipeError: a value of the wrong type or out of range, or one that is still "auto".
     """
-    from pydantic import TypeAdapter, ValidationError
-
     check_keys(raw, where)
     for key, value in _flatten(raw):
         if value == AUTO and "." in key:
             raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
+    return _build(raw, where)
+
+
+def _build(raw: Mapping[str, Any], where: str) -> Recipe:
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(Recipe).validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
@@ -108,7 +126,8 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
         key = ".".join(str(part) for part in first["loc"] if part in _names(Recipe))
         message = first["msg"].removeprefix("Value error, ")
         came = "" if is_dataclass(first["input"]) or isinstance(first["input"], dict) else f"; it is {first['input']!r}"
-        raise RecipeError(f"{where}: {key}: {message}{came}") from error
+        named = "" if message.startswith(f"{key}.") else f"{key}: "  # checks across the keys of a section name them
+        raise RecipeError(f"{where}: {named}{message}{came}") from error
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

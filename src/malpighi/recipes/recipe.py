@@ -45,6 +45,10 @@ class DataOptions:
             raise RecipeError(f"data.spacing {self.spacing} must be positive")
         if not -1 <= self.fold < self.folds:
             raise RecipeError(f"data.fold {self.fold}: with data.folds = {self.folds} it lies between -1 and {self.folds - 1}")
+        if self.folds < 2:
+            raise RecipeError(f"data.folds {self.folds}: must be at least 2, one of them is held out")
+        if self.tile < 1:
+            raise RecipeError(f"data.tile {self.tile}: must be at least 1")
         if self.context < 1:
             raise RecipeError(f"data.context {self.context} must be at least 1")
 

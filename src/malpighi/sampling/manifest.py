@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,7 @@ def manifest(root: Path) -> Found | None:
     table = root / NAME if root.is_dir() else root
     if not table.is_file() or table.suffix.lower() != ".csv":
         return None
-    with table.open(encoding="utf-8-sig", newline="") as text:
+    with StringIO(_text(table), newline="") as text:
         rows = csv.DictReader(text)
         columns = [name.strip().lower() for name in rows.fieldnames or []]
         rows.fieldnames = columns
@@ -56,6 +57,13 @@ def manifest(root: Path) -> Found | None:
     known = any(case.group for _, case in cases.values())
     notes = () if known else ("no column group, donor, patient or slide: each image is its own group",)
     return Found(tuple(case for _, case in cases.values()), notes)
+
+
+def _text(table: Path) -> str:
+    try:
+        return table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as CSV UTF-8") from error
 
 
 @dataclass(frozen=True)

@@ -29,25 +29,28 @@ class Inputs:
         channels: number of image channels.
         spacing: working spacing.
         intensity: raw voxels → network input.
+        dtype: of the images' values, "uint8", …: `intensity` fits no other. Empty: not known, and not checked.
     """
 
     classes: tuple[str, ...]
     channels: int
     spacing: Spacing
     intensity: Intensity
+    dtype: str = ""
 
     def as_facts(self) -> dict[str, str]:
         """Strings to keep beside the weights."""
         spacing = {"values": self.spacing.values, "unit": self.spacing.unit}
         facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.as_dict()}
-        return {key: json.dumps(value) for key, value in facts.items()}
+        return {key: json.dumps(value) for key, value in {**facts, "dtype": self.dtype}.items()}
 
     @classmethod
     def from_facts(cls, facts: dict[str, str]) -> Inputs:
         """Back from `as_facts`."""
         read = {key: json.loads(facts[key]) for key in ("classes", "channels", "spacing", "intensity")}
         spacing = Spacing(tuple(read["spacing"]["values"]), read["spacing"]["unit"])
-        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]))
+        dtype = json.loads(facts.get("dtype", '""'))
+        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]), dtype)
 
     def check(self, source: Source) -> None:
         """Refuse an image that the network cannot take.
@@ -68,7 +71,15 @@ class Inputs:
                 "train it with --spacing, or give --spacing px to work this image in pixels too"
             )
         if len(source.channels) != self.channels:
-            raise DataError(f"{source.name} has {len(source.channels)} channels; the network takes {self.channels}")
+            raise DataError(
+                f"{source.name} has {len(source.channels)} channels ({', '.join(source.channels[:8])}) and the network takes "
+                f"{self.channels}; convert the image, or train on images of its kind"
+            )
+        if self.dtype and source.dtype.name != self.dtype:
+            raise DataError(
+                f"{source.name} holds {source.dtype.name} values and the network was trained on {self.dtype}; "
+                "convert the image, or train on images of its kind"
+            )
         if source.space.rank != self.spacing.rank:
             raise DataError(f"{source.name} has {source.space.rank} spatial axes; the network takes {self.spacing.rank}")
 
@@ -110,7 +121,11 @@ def open_run(path: Path) -> TrainedRun:
         raise DataError(f"{path}: the run has no weights yet; go on with `malpighi train DATA -o {path}`")
     try:
         with safe_open(weights, framework="pt") as file:
-            facts = file.metadata()
+            facts = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{weights}: not a weights file ({error}); train again") from error
-    return TrainedRun(path, load_recipe(path / RECIPE), Inputs.from_facts(facts))
+        raise DataError(f"{weights}: not a weights file ({error}); copy the run folder again, or train again") from error
+    try:
+        inputs = Inputs.from_facts(facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{weights}: weights that `malpighi train` did not write; give the run folder it made") from error
+    return TrainedRun(path, load_recipe(path / RECIPE), inputs)

@@ -53,8 +53,10 @@ def load_weights(run: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(load_file(path))
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: weights do not fit the run's recipe ({reason})") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path}: weights do not fit {run / 'recipe.toml'} ({reason}…); copy the run folder again, or train again"
+        ) from error
 
 
 def _replace(path: Path, write: Any) -> None:

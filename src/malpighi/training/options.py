@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from malpighi.errors import RecipeError
+
 
 @dataclass(frozen=True)
 class OptimOptions:
@@ -29,6 +31,14 @@ class OptimOptions:
     final: float = 0.01
     clip: float = 1.0
     average: float = 0.995
+
+    def __post_init__(self) -> None:
+        _require(self.rate > 0, f"optim.rate is {self.rate}; it must be more than 0")
+        _require(self.weight_decay >= 0, f"optim.weight_decay is {self.weight_decay}; it must be 0 or more")
+        _require(self.clip >= 0, f"optim.clip is {self.clip}; it must be 0 (off) or more")
+        for name in ("warmup", "final"):
+            _require(0 <= getattr(self, name) <= 1, f"optim.{name} is {getattr(self, name)}; it lies between 0 and 1")
+        _require(0 <= self.average < 1, f"optim.average is {self.average}; it must be 0 (off) or more, and less than 1")
 
 
 @dataclass(frozen=True)
@@ -58,3 +68,15 @@ class TrainOptions:
     log_every: int = 10
     loaders: int = 2
     minutes: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every", "log_every", "loaders"):
+            _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("seed", "patience"):
+            _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must be 0 or more")
+        _require(self.minutes > 0, f"train.minutes is {self.minutes}; it must be more than 0")
+
+
+def _require(fine: bool, message: str) -> None:
+    if not fine:
+        raise RecipeError(message)
