@@ -158,7 +158,7 @@ def _shape(row: Row, traced: Outline, space: Space, spacing: Spacing, options: O
     ratio = np.array(spacing.over(space.spacing)[::-1])
     extent = np.array(space.shape[::-1]) / ratio  # the mask's last row may reach past the image by a part of a pixel
     geometry = shapely.transform(traced.geometry, lambda xy: np.minimum(xy, extent))
-    geometry = shapely.transform(simplified(geometry, options.simplify), lambda xy: xy * ratio)
+    geometry = shapely.transform(simplified(geometry, options.simplify), lambda xy: np.round(xy * ratio, 3))  # nm are noise
     unit, symbol = ("um", "µm") if spacing.physical else ("px", "px")
     measured = {
         f"Area {symbol}^2": row[f"area_{unit}2"],
