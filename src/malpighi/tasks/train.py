@@ -16,6 +16,7 @@ from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.cases import Case, CaseTable, open_case
 from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
+from malpighi.sampling.survey import digest, survey
 from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
 from malpighi.tasks.run import RECIPE, Inputs
@@ -110,8 +111,6 @@ def _claim(run: Path, asked: Mapping[str, Any], overwrite: bool) -> bool:
 
 def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk) -> None:
     """Survey the data, fill the recipe, write both down."""
-    from malpighi.sampling.survey import survey
-
     with talk.bar("looking at the data", total=len(table)) as advance:
         found = survey(table, advance)
     for warning in found.warnings:
@@ -126,9 +125,15 @@ def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], r
         "choices": [choice.as_dict() for choice in prepared.choices],
         "device": prepared.machine.name,
         "data": found.as_dict(),
+        "files": {case.id: [_file(case.image), *(_file(labels.path) for labels in case.labels)] for case in table.cases},
         "asked": asked,
     }
     write_json(run / PLAN, plan)  # last: a folder with a plan can be gone on with
+
+
+def _file(path: Path) -> dict[str, str]:
+    """What a run remembers of a file it was trained on."""
+    return {"path": str(path), "sha256_of_ends": digest(path)}
 
 
 def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str, Any]:
