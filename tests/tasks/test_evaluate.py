@@ -76,6 +76,13 @@ def test_unlabelled_is_scored_nowhere(tmp_path):
     assert set(result["by"]["class"]) == {"tuft"}
 
 
+def test_bare_annotations_are_matched_by_name(data, tmp_path):
+    _png(tmp_path / "out/a.png", _square(15, 10))
+    _png(tmp_path / "out/b.png", np.zeros((40, 40), np.uint8))
+    assert evaluate(tmp_path / "out", data / "masks")["dice"] == pytest.approx((0.25 + 1) / 2)
+    assert evaluate(tmp_path / "out/a.png", data / "masks/a.png")["dice"] == pytest.approx(0.25)
+
+
 def test_nothing_that_matches_is_an_error_that_names_both(data, tmp_path):
     _png(tmp_path / "out/c.png", _square(15, 10))
     with pytest.raises(DataError, match=r"found c, wanted a, b"):

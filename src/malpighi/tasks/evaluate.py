@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from malpighi.annotations.base import UNLABELLED, Annotation
-from malpighi.annotations.open import ANNOTATION_SUFFIXES, open_annotation
+from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space
 from malpighi.inference.store import MANIFEST
@@ -19,23 +18,14 @@ from malpighi.metrics.instances import Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
 from malpighi.metrics.report import Row, summarise
 from malpighi.objects.label import find_components
-from malpighi.sampling.cases import Case, CaseTable, Labels, open_case, open_labels
-from malpighi.sampling.layouts import find_cases
+from malpighi.sampling.cases import Case, open_case, open_labels
+from malpighi.tasks.pairs import Pair, find_truth, match_predictions
 from malpighi.tasks.pictures import Scored, choose, comparison_picture
 from malpighi.tasks.prediction import Prediction
-from malpighi.tasks.segment import stem
 from malpighi.tasks.talk import Talk
 
 BLOCK = {2: 2048, 3: 128}
 """Side of the boxes that are scored at a time, by rank."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A case of the truth and where its prediction lies."""
-
-    case: Case
-    prediction: Path
 
 
 def evaluate(
@@ -54,7 +44,7 @@ def evaluate(
     Args:
         prediction: a folder that `segment` wrote (of one image or of many), or a mask, GeoJSON, … of one image, or a
             folder of such named as the images.
-        truth: a data set (`find_cases`), or one annotation file where `prediction` is a single folder of `segment`.
+        truth: a data set (`find_cases`), a folder of annotations named as the predictions, or one annotation.
         classes: what unnamed objects or mask values of the truth mean; default: as the data set says.
         spacing: level-0 µm per pixel, where the files do not say.
         only: attribute → values: which cases are scored.
@@ -71,7 +61,7 @@ def evaluate(
     """
     talk = talk or Talk()
     began = time.monotonic()
-    table = _truth(Path(truth), Path(prediction), tuple(classes), spacing, only)
+    table = find_truth(Path(truth), Path(prediction), tuple(classes), spacing, only)
     pairs, missing = match_predictions(Path(prediction), table)
     for name in missing:
         talk.say(f"[yellow]note:[/yellow] {name} has no prediction in {prediction} and is left out")
@@ -87,72 +77,6 @@ def evaluate(
         write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}", table.classes)
         talk.say(f"report: {report}")
     return summary
-
-
-def _truth(
-    truth: Path, prediction: Path, classes: tuple[str, ...], spacing: float | None, only: Mapping[str, Sequence[str]] | None
-) -> CaseTable:
-    """The cases to score: a data set's, or the one image that a single prediction folder was made from."""
-    single = truth.is_file() and truth.suffix != ".csv"
-    if not single:
-        return find_cases(truth, spacing=spacing, classes=classes, where=only).require_labels()
-    folders = _prediction_folders(prediction)
-    if len(folders) != 1:
-        raise DataError(
-            f"{truth} is one annotation, but {prediction} holds {len(folders)} predictions; give the folder of one image"
-        )
-    made = Prediction(next(iter(folders.values())))
-    with_classes = classes or made.classes
-    image = Path(made.manifest["image"]["path"])
-    made.close()
-    case = Case(stem(image), image, (Labels(truth, with_classes if len(with_classes) == 1 else ()),), spacing=spacing)
-    return CaseTable(truth, (case,), with_classes, "one annotation")
-
-
-def match_predictions(prediction: Path, table: CaseTable) -> tuple[list[Pair], list[str]]:
-    """Find each case's prediction by its id or its image's name; also returns the ids of those without one."""
-    if not prediction.exists():
-        raise DataError(f"{prediction}: does not exist; give the folder that `malpighi segment -o` wrote, or masks")
-    found = _prediction_folders(prediction) or _annotation_files(prediction)
-    pairs, missing = [], []
-    for case in table.cases:
-        path = found.get(case.id) or found.get(stem(case.image))
-        if path is None and len(found) == len(table.cases) == 1:
-            path = next(iter(found.values()))
-        if path is None:
-            missing.append(case.id)
-        else:
-            pairs.append(Pair(case, path))
-    if not pairs:
-        raise DataError(
-            f"{prediction}: no prediction is named as an image of {table.root}; found {_some(found)}, wanted {_some([c.id for c in table.cases])}"
-        )
-    return pairs, missing
-
-
-def _prediction_folders(path: Path) -> dict[str, Path]:
-    """Name → folder of the predictions in `path`, itself or one level below."""
-    if (path / MANIFEST).is_file():
-        return {path.name: path}
-    return {p.name: p for p in sorted(path.iterdir()) if (p / MANIFEST).is_file()} if path.is_dir() else {}
-
-
-def _annotation_files(path: Path) -> dict[str, Path]:
-    """Name → file of the annotation files in a folder, or the file itself."""
-    if not path.is_dir() or path.suffix == ".zarr":
-        return {stem(path): path}
-    out = {}
-    for file in sorted(path.iterdir()):
-        for suffix in ANNOTATION_SUFFIXES:
-            if file.name.lower().endswith(suffix):
-                name = file.name[: -len(suffix)].removesuffix(".ome")
-                out[name] = file
-    return out
-
-
-def _some(names: Sequence[str] | Mapping[str, Any]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f", … ({len(listed)})" if len(listed) > 5 else "") if listed else "nothing"
 
 
 def score_pairs(

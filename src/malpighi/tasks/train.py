@@ -188,7 +188,8 @@ def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult
 def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], talk: Talk) -> None:
     """Segment the held-out images as `segment` would, score them as `evaluate` would: RUN/validation, scores.json, pictures."""
     from malpighi.metrics.report import summarise
-    from malpighi.tasks.evaluate import Pair, case_picture, score_pairs
+    from malpighi.tasks.evaluate import case_picture, score_pairs
+    from malpighi.tasks.pairs import Pair
     from malpighi.tasks.pictures import choose
     from malpighi.tasks.segment import open_model, segment_image
 
