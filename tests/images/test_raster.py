@@ -7,7 +7,7 @@ from PIL import Image
 
 from images.contract import Opened, SourceContract
 from images.pictures import noise, smooth
-from malpighi.errors import DataError, TileError
+from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.images import open_image
 
@@ -101,15 +101,13 @@ def test_a_file_that_is_something_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_truncated_file_is_a_damaged_tile(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_file_is_an_error_even_where_tiles_are_left_out(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(64, 64, 3)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(TileError, match=path.name):
-        read(path)
-    source = open_image(path, on_damage="fill")
-    assert (source.read(Box((0, 0), (8, 8))) == 255).all()
-    assert [d.box for d in source.damage] == [Box.of_shape((64, 64))]
+    for on_damage in ("raise", "fill"):
+        with open_image(path, on_damage=on_damage) as source, pytest.raises(DataError, match=f"{path.name}: is truncated"):
+            source.read(Box((0, 0), (8, 8)))
 
 
 @pytest.mark.real_data

@@ -14,11 +14,12 @@ import zarr
 from inference.toys import ArraySource, place
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
+from malpighi.images.base import Damage
 from malpighi.images.write import ZarrWriter
 from malpighi.inference import store as module
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import predict
-from malpighi.inference.store import PredictionStore, file_fingerprint
+from malpighi.inference.store import PredictionStore, differences, file_fingerprint, finished_manifest
 
 SHAPES = {2: (70, 50), 3: (20, 17, 22)}
 
@@ -223,6 +224,52 @@ def test_a_finished_prediction_is_not_replaced_unasked(tmp_path):
         opened(tmp_path / "out")
     segment(tmp_path / "out", overwrite=True)
     assert contents(tmp_path / "out") == before
+
+
+def test_damage_met_before_a_stop_is_remembered(tmp_path):
+    first, second = Damage(0, Box((8, 0), (4, 4)), "gone"), Damage(1, Box((0, 0), (4, 4)), "gone too")
+    with opened(tmp_path / "out") as store:
+        boxes = list(Box.of_shape(SHAPES[2]).split(store.align))
+        store.add(boxes[0], np.zeros((2, *boxes[0].size), np.float32), [second])
+        store.add(boxes[1], np.zeros((2, *boxes[1].size), np.float32), [first, second])
+    with opened(tmp_path / "out") as store:
+        assert store.done == {boxes[0], boxes[1]}
+        assert store.damage == [first, second]
+        store.add(boxes[2], np.zeros((2, *boxes[2].size), np.float32), [first])
+    log = (tmp_path / "out/unfinished.log").read_text().splitlines()
+    assert len(log) == 5  # three boxes, and each damage once
+
+
+def test_a_begun_prediction_without_a_box_is_begun_again_by_another(tmp_path):
+    opened(tmp_path / "out").close()
+    with opened(tmp_path / "out", fingerprint={"weights": "other"}) as store:
+        assert not store.done
+
+
+def test_a_finished_manifest_is_of_the_same_identity(tmp_path):
+    assert finished_manifest(tmp_path, {"weights": "abc"}) is None
+    (tmp_path / "manifest.json").write_text('{"weights": "abc", "tiles": 3}')
+    assert finished_manifest(tmp_path, {"weights": "abc"}) == {"weights": "abc", "tiles": 3}
+    with pytest.raises(OutputError, match=r"another weights;.*--overwrite"):
+        finished_manifest(tmp_path, {"weights": "other"})
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(OutputError, match=r"manifest.json: is damaged.*--overwrite"):
+        finished_manifest(tmp_path, {"weights": "abc"})
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ({"classes": {"a": 0.5}}, ["threshold of a"]),
+        ({"classes": {"b": 0.5}}, ["classes"]),
+        ({"options": {"predict.tile": 64}}, ["predict.tile"]),
+        ({"options": None, "weights": None}, ["options", "weights"]),
+        ({}, []),
+    ],
+)
+def test_differences_are_words(there, words):
+    asked = {"classes": {"a": 0.4}, "options": {"predict.tile": 32}, "weights": "abc"}
+    assert differences({**asked, **there}, asked) == words
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

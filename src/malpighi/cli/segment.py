@@ -23,14 +23,15 @@ def segment(
         typer.Option("--spacing", help='Level-0 pixel size in µm where the file does not say, or "px": work in pixels.'),
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the probabilities too, 8 bits each.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable tile.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable tile or image.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is finished.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Segment images of any size in constant memory; the same command goes on where it was stopped.
 
     Each image's folder holds labels.ome.zarr, objects.geojson.gz (drag it into QuPath), objects.parquet and report.html.
-    Unreadable tiles are left out and listed, and the command ends with exit code 5.
+    Unreadable tiles are left out and listed (of several images, unreadable images too), and the command ends with exit
+    code 5. An output made with other options or by another network is never replaced without --overwrite.
 
     [bold]Examples[/bold]
 
@@ -54,12 +55,15 @@ def segment(
     )
     if json:
         print_json(result)
-    if result["damage"]:
-        raise DamagedOutput(f"{len(result['damage'])} tiles were unreadable and are left out; the rest is done: {out}")
+    left_out = [
+        f"{n} {kind}{'s' * (n > 1)}" for kind, n in (("image", len(result["failed"])), ("tile", len(result["damage"]))) if n
+    ]
+    if left_out:
+        raise DamagedOutput(f"unreadable and left out, see above: {' and '.join(left_out)}; the rest is done: {out}")
 
 
 def _spacing(text: str | None):  # type: ignore[no-untyped-def]
-    from malpighi.errors import SpacingError
+    from malpighi.errors import RecipeError, SpacingError
     from malpighi.geometry import Spacing
 
     if text is None:
@@ -68,5 +72,5 @@ def _spacing(text: str | None):  # type: ignore[no-untyped-def]
         return Spacing.pixels(2)
     try:
         return Spacing.um(float(text), 2)
-    except ValueError as error:
-        raise SpacingError(f'--spacing {text}: give µm per pixel as a number, or "px" to work in pixels') from error
+    except (ValueError, SpacingError) as error:
+        raise RecipeError(f'--spacing {text}: give µm per pixel as a number, or "px" to work in pixels') from error

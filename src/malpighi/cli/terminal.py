@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import logging
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from malpighi.tasks.talk import Talk
 
 JSON_OPTION = typer.Option("--json", help="Print one JSON object as the last line of standard output.")
-SPACING_OPTION = typer.Option("--spacing", help="Level-0 pixel size in µm, for images whose file does not say.")
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value} is no pixel size; give µm per pixel, more than 0")
+    return value
+
+
+SPACING_OPTION = typer.Option(
+    "--spacing", callback=_positive, help="Level-0 pixel size in µm, for images whose file does not say."
+)
 SET_OPTION = typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable.")
 ONLY_OPTION = typer.Option("--only", help="Use only cases with key=value[,value]: class, stain, organ, donor, …; repeatable.")
 
@@ -37,7 +48,12 @@ def console() -> Console:
 
 def say(message: str) -> None:
     """One line for the user. Rich markup is understood; file names go through `rich.markup.escape`."""
-    console().print(message)
+    from rich.errors import MarkupError
+
+    try:
+        console().print(message, soft_wrap=True)
+    except MarkupError:  # a file's name that looks like markup came unescaped
+        console().print(message, soft_wrap=True, markup=False)
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -101,7 +117,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToTerminal()])
         warnings.showwarning = _show_warning
         try:
             return function(*args, **kwargs)
@@ -110,11 +126,21 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on from what is finished", 130)
         except OSError as error:
-            if error.errno in (28, 122):  # ENOSPC, EDQUOT
-                fail(f"{error.filename or 'output'}: the disk is full; free space and run the same command again", 4)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                place = error.filename or kwargs.get("out") or kwargs.get("output") or "output"
+                fail(f"{place}: the disk is full; free space and run the same command again", 4)
+            if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR):
+                fail(f"{error.filename}: {error.strerror}; check the path and its permissions", 4)
             raise
 
     return wrapper
+
+
+class _ToTerminal(logging.Handler):
+    """Log lines go where everything else is said, above a progress bar that is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console().print(self.format(record), style="yellow", markup=False, soft_wrap=True)
 
 
 def fail(message: str, code: int) -> None:

@@ -300,7 +300,7 @@ def write_image(
     version: ngff.Version = "0.5",
     overwrite: bool = False,
 ) -> None:
-    """Convert any image to OME-Zarr, one shard in memory at a time.
+    """Convert any image to OME-Zarr, one shard in memory at a time. What could not be written whole is removed.
 
     Args:
         progress: called with (shards done, shards in all).
@@ -309,11 +309,15 @@ def write_image(
         path, source.shape, source.space.spacing, source.dtype, channels=source.channels, version=version, overwrite=overwrite
     )
     boxes = list(Box.of_shape(source.shape).split(writer.shard))
-    for done, box in enumerate(boxes, 1):
-        writer.write(box, source.read(box))
-        if progress is not None:
-            progress(done, len(boxes))
-    writer.finish()
+    try:
+        for done, box in enumerate(boxes, 1):
+            writer.write(box, source.read(box))
+            if progress is not None:
+                progress(done, len(boxes))
+        writer.finish()
+    except BaseException:
+        remove_zarr(writer.path)
+        raise
 
 
 def remove_zarr(path: Path) -> None:

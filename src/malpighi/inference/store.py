@@ -16,6 +16,7 @@ import numpy as np
 
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
+from malpighi.images.base import Damage
 from malpighi.images.write import ZarrWriter, write_labels_group
 
 MANIFEST = "manifest.json"
@@ -35,7 +36,7 @@ class PredictionStore:
     ```
 
     `manifest.json` is written last: a folder without it is unfinished. Until then `unfinished.json` says what the run is
-    (its fingerprint) and `unfinished.log` which boxes are done; both go away at the end. A box enters the log after all
+    (its identity) and `unfinished.log` which boxes are done and what of the image was damaged; both go away at the end. A box enters the log after all
     of its shards are written, so a process killed at any moment costs at most the boxes under way, and the run that goes
     on ends in the same bytes as one that was never stopped.
 
@@ -44,6 +45,7 @@ class PredictionStore:
     Attributes:
         align: shape of the boxes that `add` takes: give it to `predict`.
         done: boxes that need not be predicted again: give them to `predict`.
+        damage: parts of the image that could not be read, also by the runs before this one, in order of position.
     """
 
     def __init__(
@@ -78,15 +80,7 @@ class PredictionStore:
             if not name or name.startswith(".") or "/" in name or "\\" in name:
                 raise OutputError(f"{self.path}: class {name!r} cannot name a folder; leave out / and \\ and a leading dot")
         self.thresholds = np.asarray(thresholds, np.float32)
-        self._identity = _as_json(
-            {
-                "shape": list(shape),
-                "spacing": {"values": list(spacing.values), "unit": spacing.unit},
-                "classes": {name: float(t) for name, t in zip(classes, thresholds, strict=True)},
-                "probabilities": probabilities,
-                **(fingerprint or {}),
-            }
-        )
+        self._identity = identity(shape, spacing, classes, thresholds, probabilities, fingerprint)
         resumed = self._claim(overwrite)
         chunk, shard = _SHARD[min(len(shape), 3)]
         common: dict[str, Any] = {"chunk": chunk, "shard": shard, "resume": resumed, "overwrite": not resumed}
@@ -100,25 +94,35 @@ class PredictionStore:
         kept = PROBABILITIES if probabilities else _CONFIDENCE
         self._probabilities = ZarrWriter(self.path / kept, shape, spacing, np.uint8, channels=self.classes, **common)
         self.align = self._labels[0].shard
-        self.done = frozenset(self._read_log())
+        done, damage = self._read_log()
+        self.done = frozenset(done)
+        self._damage = {(found.level, found.box): found for found in damage}
         self._count = len(self.done)
         self._masks_finished = False
         self._log = (self.path / _DONE).open("a")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="malpighi-write")
         self._writing: Future[None] | None = None
 
-    def add(self, box: Box, probabilities: np.ndarray) -> None:
+    @property
+    def damage(self) -> list[Damage]:
+        """See the class."""
+        return sorted(self._damage.values(), key=lambda found: (found.level, found.box))
+
+    def add(self, box: Box, probabilities: np.ndarray, damage: Iterable[Damage] = ()) -> None:
         """Write a finished box.
 
         Args:
             box: aligned to `align`, or ending at the image's border.
             probabilities: (class, *box.size) float32, not changed afterwards.
+            damage: parts of the image that could not be read up to now; what was given before is left out.
 
         Raises:
             OutputError: the disk is full or the folder cannot be written; what is done stays, and the run can go on.
         """
         self._wait()
-        self._writing = self._writer.submit(self._write, box, probabilities)
+        fresh = {(found.level, found.box): found for found in damage if (found.level, found.box) not in self._damage}
+        self._damage |= fresh
+        self._writing = self._writer.submit(self._write, box, probabilities, tuple(fresh.values()))
 
     def finish_masks(self) -> None:
         """Add the coarser levels: masks and probabilities can be read from here on.
@@ -190,15 +194,13 @@ class PredictionStore:
             if not self.path.is_dir():
                 raise OutputError(f"{self.path}: exists and is not a folder; choose another output")
             if begun.exists() and not (self.path / MANIFEST).exists():
-                there = json.loads(begun.read_text())
-                different = sorted(k for k in {*there, *self._identity} if there.get(k) != self._identity.get(k))
-                if not different and any(self._read_log()):
+                if self._read_log()[0]:  # else there is nothing to go on with, and nothing to lose
+                    if different := differences(_read_json(begun), self._identity):
+                        raise OutputError(
+                            f"{self.path}: holds an unfinished prediction with another {', '.join(different)}; "
+                            "give the same input and options to go on, choose another output, or begin again with --overwrite"
+                        )
                     return True
-                if different:
-                    raise OutputError(
-                        f"{self.path}: holds an unfinished prediction with another {', '.join(different)}; "
-                        "give the same input and options to go on, choose another output, or begin again with --overwrite"
-                    )
             elif (self.path / MANIFEST).exists():
                 raise OutputError(
                     f"{self.path}: holds a finished prediction; choose another output or replace it with --overwrite"
@@ -227,24 +229,33 @@ class PredictionStore:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
 
-    def _read_log(self) -> Iterable[Box]:
+    def _read_log(self) -> tuple[list[Box], list[Damage]]:
+        """Boxes that are done, and the damage met on the way."""
         log = self.path / _DONE
         if not log.exists():
-            return
-        complete = log.read_text().rpartition("\n")[0]  # the last line may be cut off
-        log.write_text(complete + "\n" * bool(complete))
+            return [], []
+        complete = log.read_bytes().rpartition(b"\n")[0]
+        os.truncate(log, len(complete) + bool(complete))  # the last line may be cut off
+        done, damage = [], []
         for line in complete.splitlines():
-            start, size = json.loads(line)
-            yield Box(tuple(start), tuple(size))
+            match json.loads(line):
+                case [start, size]:
+                    done.append(Box(tuple(start), tuple(size)))
+                case {"level": level, "box": [start, size], "reason": reason}:
+                    damage.append(Damage(level, Box(tuple(start), tuple(size)), reason))
+        return done, damage
 
-    def _write(self, box: Box, probabilities: np.ndarray) -> None:
+    def _write(self, box: Box, probabilities: np.ndarray, damage: Iterable[Damage]) -> None:
         try:
             masks = probabilities >= self.thresholds.reshape(-1, *[1] * len(self.shape))
             for image, mask in zip(self._labels, masks, strict=True):
                 image.write(box, mask.view(np.uint8))
             eighth = np.rint(probabilities * 255).astype(np.uint8)
             self._probabilities.write(box, eighth if self._keeps else eighth * masks)
-            self._log.write(json.dumps([box.start, box.size]) + "\n")
+            told = [
+                {"level": found.level, "box": [found.box.start, found.box.size], "reason": found.reason} for found in damage
+            ]
+            self._log.write("".join(json.dumps(line) + "\n" for line in (*told, [box.start, box.size])))
             self._log.flush()
         except OSError as error:
             raise self._explained(error) from error
@@ -265,9 +276,10 @@ class PredictionStore:
         written = sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
         free = shutil.disk_usage(self.path).free
         needed = written / max(1, self._count) * (total - self._count) * 1.35  # the coarser levels are a third
+        more = f"about {_megabytes(needed)} more are needed: free them" if self._count else "free space"
         return OutputError(
             f"{self.path}: the disk is full after {self._count} of {total} boxes ({_megabytes(written)}; {_megabytes(free)} "
-            f"free); about {_megabytes(needed)} more are needed: free them and run the same command again to go on"
+            f"free); {more} and run the same command again to go on"
         )
 
 
@@ -290,6 +302,66 @@ def file_fingerprint(path: Path) -> dict[str, Any]:
     }
 
 
+def identity(
+    shape: Sequence[int],
+    spacing: Spacing,
+    classes: Sequence[str],
+    thresholds: Sequence[float],
+    probabilities: bool,
+    fingerprint: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a prediction is, as its manifest says it: two with the same identity are the same result."""
+    told = {
+        "shape": list(shape),
+        "spacing": {"values": list(spacing.values), "unit": spacing.unit},
+        "classes": {name: float(t) for name, t in zip(classes, thresholds, strict=True)},
+        "probabilities": probabilities,
+        **(fingerprint or {}),
+    }
+    return dict(_as_json(told))
+
+
+def finished_manifest(path: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a finished prediction with the identity `asked`; None where nothing is finished.
+
+    Raises:
+        OutputError: finished is another one. It is neither taken for the one asked for nor replaced.
+    """
+    if not (path / MANIFEST).is_file():
+        return None
+    there = _read_json(path / MANIFEST)
+    if different := differences({key: there.get(key) for key in asked}, asked):
+        raise OutputError(
+            f"{path}: holds a finished prediction with another {', '.join(different)}; choose another output, or replace it "
+            "with --overwrite"
+        )
+    return there
+
+
+def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Where two identities differ, in words such as "predict.overlap", "threshold of tuft" or "image"."""
+    found = []
+    for key in sorted({*there, *asked}):
+        one: Any = there.get(key)
+        other: Any = asked.get(key)
+        if one == other:
+            continue
+        words = {"classes": "threshold of ", "options": ""}
+        deep = key in words and isinstance(one, dict) and isinstance(other, dict)
+        if deep and (key == "options" or one.keys() == other.keys()):
+            found += [words[key] + name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+        else:
+            found.append(key)
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"{path}: is damaged ({error}); choose another output, or begin again with --overwrite") from error
+
+
 def _as_json(value: Any) -> Any:
     """`value` as it is after a way through a JSON file: what is compared with one."""
     return json.loads(json.dumps(value))
@@ -297,8 +369,12 @@ def _as_json(value: Any) -> Any:
 
 def _write_json(path: Path, value: Any) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _megabytes(count: float) -> str:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from malpighi.annotations.files import replacing
 from malpighi.errors import RecipeError
 from malpighi.recipes.recipe import Recipe
 
@@ -134,7 +135,8 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every value of a resolved recipe as TOML; `build(read_raw(path))` gives an equal one."""
     import tomli_w
 
-    path.write_text(tomli_w.dumps(json.loads(json.dumps(asdict(recipe)))), encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(tomli_w.dumps(json.loads(json.dumps(asdict(recipe)))), encoding="utf-8")
 
 
 def load_recipe(path: Path) -> Recipe:

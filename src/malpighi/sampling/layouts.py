@@ -41,6 +41,7 @@ LAYOUTS = (
     Layout("splits", "train/, validation/ and test/, each with images/ and masks/", split_folders),
     Layout("images+masks", "images/ and masks/ (or labels/) with the same names", images_and_masks),
     Layout("objects", "ID/images/ID.png and ID/masks/*.png, one file an object (Data Science Bowl 2018)", one_png_an_object),
+    # outlines speak of every class of the data set: one that has none in a file is background there, not unlabelled
     Layout("slides+outlines", "slides with GeoJSON, polygon JSON or ImageJ zips beside them or in annotations/", labels_beside),
     Layout("images", "images without annotation", images_alone),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from malpighi.errors import RecipeError
 from malpighi.geometry import Box
 from malpighi.images import Source
 from malpighi.inference.backends import Precision, torch_forward
@@ -63,6 +64,19 @@ def predict_image(
         progress=progress,
         on_progress=on_progress,
     )
+
+
+def require_stride(options: PredictOptions, stride: int, key: str = "predict.tile") -> None:
+    """Refuse tiles that the network cannot take, before any work.
+
+    Raises:
+        RecipeError: a side is no multiple of the network's stride.
+    """
+    sides = (options.tile,) if isinstance(options.tile, int) else options.tile
+    if any(side % stride for side in sides):
+        fitting = [-(-side // stride) * stride for side in sides]
+        would = fitting[0] if isinstance(options.tile, int) else fitting
+        raise RecipeError(f"{key} = {options.tile}: this network takes multiples of {stride}; {would} would do")
 
 
 def fit_tile(options: PredictOptions, shape: tuple[int, ...], stride: int = 32) -> PredictOptions:

@@ -30,12 +30,15 @@ class Prediction(Annotation):
                 f"{folder}: not a finished prediction (no {MANIFEST}); give a folder that `malpighi segment` wrote"
             ) from error
         except ValueError as error:
-            raise DataError(f"{folder / MANIFEST}: not readable ({error}); predict again") from error
-        image = facts["image"]
-        space = Space.of_shape(image["shape"], Spacing(tuple(image["spacing"]["values"]), image["spacing"]["unit"]))
-        super().__init__(str(folder), space, tuple(facts["classes"]))
+            raise DataError(f"{folder / MANIFEST}: not readable ({error}); predict again with --overwrite") from error
+        try:
+            image, own = facts["image"], facts["spacing"]
+            space = Space.of_shape(image["shape"], Spacing(tuple(image["spacing"]["values"]), image["spacing"]["unit"]))
+            super().__init__(str(folder), space, tuple(facts["classes"]))
+            self.spacing = Spacing(tuple(own["values"]), own["unit"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{folder / MANIFEST}: not what `malpighi segment` wrote (no {error}); predict again") from error
         self.manifest = facts
-        self.spacing = Spacing(tuple(facts["spacing"]["values"]), facts["spacing"]["unit"])
         self._masks = [open_image(folder / LABELS / "labels" / name, spacing=self.spacing) for name in self.classes]
 
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, SpacingError
 from malpighi.recipes.load import build
 from malpighi.recipes.plan import Choice, DataFacts, MachineFacts, StepTimes, plan
@@ -54,7 +55,18 @@ def prepare(raw: Mapping[str, Any], survey: Survey, seed: int = 0) -> Prepared:
     facts = data_facts(survey)
     full, choices = plan(raw, facts, machine, lambda partial: _time_steps(partial, facts, machine))
     recipe = build(full, f"recipe {raw.get('name', '')}")
+    _require_network(recipe, facts.channels)
     return Prepared(recipe, tuple(choices), machine)
+
+
+def _require_network(recipe: Recipe, channels: int) -> None:
+    """Refuse a network that cannot be built, or tiles that it cannot take, before the first step and not at the first validation."""
+    from malpighi.models.build import build_network
+    from malpighi.tasks.image import require_stride
+
+    stride = build_network(replace(recipe.model, pretrained="never"), channels, max(1, len(recipe.data.classes))).stride
+    require_stride(replace(recipe.predict, tile=recipe.data.tile), stride, "data.tile")
+    require_stride(recipe.predict, stride)
 
 
 def machine_facts() -> MachineFacts:
@@ -75,8 +87,13 @@ def data_facts(survey: Survey) -> DataFacts:
             f"{survey.table.root}: {kinds['px']} images do not say their pixel size and the others do; "
             "give it with --spacing, or a spacing column in manifest.csv"
         )
-    if len(survey.channels) > 1:
-        raise DataError(f"{survey.table.root}: images differ in their number of channels ({survey.channels}); use one kind")
+    _require_one_kind(survey, "number of channels", [len(fact.channels) for fact in survey.facts])
+    _require_one_kind(survey, "value type", [fact.dtype for fact in survey.facts])
+    if not any(facts.share > 0 for facts in survey.classes.values()):
+        raise DataError(
+            f"{survey.table.root}: no annotation holds an object of {', '.join(survey.table.classes)}; "
+            "there is nothing to learn from, check masks and class names with `malpighi inspect`"
+        )
     diameters = [facts.typical_px for facts in survey.classes.values() if facts.typical_px]
     shares = [facts.share for facts in survey.classes.values() if facts.cases]
     return DataFacts(
@@ -89,6 +106,14 @@ def data_facts(survey: Survey) -> DataFacts:
         diameter=float(np.median(diameters)) if diameters else float("nan"),
         foreground=float(np.nanmean(shares)) if shares else float("nan"),
     )
+
+
+def _require_one_kind(survey: Survey, what: str, values: Sequence[Any]) -> None:
+    """One network takes one kind of image: the intensities of another would be nonsense to it."""
+    if len(set(values)) > 1:
+        first = {value: survey.facts[values.index(value)].image for value in dict.fromkeys(values)}
+        listed = ", ".join(f"{value} ({values.count(value)}, such as {image})" for value, image in first.items())
+        raise DataError(f"{survey.table.root}: images differ in their {what}: {listed}; convert them to one kind")
 
 
 def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) -> StepTimes:
@@ -131,9 +156,8 @@ def _processor() -> str:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON beside `path`, then rename it into place."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
 
 
 Advance = Callable[..., None]

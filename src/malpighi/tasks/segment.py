@@ -7,30 +7,31 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from malpighi.annotations.geojson import write_geojson
-from malpighi.errors import DataError
+from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
 from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
-from malpighi.inference.store import PredictionStore, file_fingerprint
+from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
 from malpighi.objects.label import find_components
 from malpighi.objects.measure import ObjectOptions, find_objects
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
-from malpighi.tasks.image import forward_of, predict_image
+from malpighi.tasks.image import forward_of, predict_image, require_stride
 from malpighi.tasks.run import TrainedRun, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
 
-OBJECTS, OUTLINES = "objects.parquet", "objects.geojson.gz"
+OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def segment(
 ) -> dict[str, Any]:
     """Segment images, each into a folder of its own below `out`, named after the image.
 
-    A call that was stopped goes on where it was: finished images are left alone, an unfinished one continues.
+    A call that was stopped goes on where it was: finished images are left alone, an unfinished one continues. What is
+    finished with other options, another network or of another image is an error, and `overwrite` replaces it.
+
+    All images are opened before the first is segmented, so that a wrong path or a missing pixel size stops at once. Of
+    several images, one that cannot be read on the way is left out and the others are done.
 
     Args:
         images: files, OME-Zarr folders, folders of images, glob patterns.
@@ -68,23 +73,37 @@ def segment(
         overrides: "predict.key=value" or "objects.key=value" against the run's recipe.
         spacing: level-0 µm per pixel of every image, where the files do not say; `Spacing.pixels(2)` for "in pixels".
         probabilities: keep the probabilities too.
-        strict: stop at the first tile that cannot be decoded, instead of leaving it out and saying so.
+        strict: stop at the first tile or image that cannot be decoded, instead of leaving it out and saying so.
         overwrite: predict again whatever is there.
         talk: where to report.
 
     Returns:
-        "outputs" (folders), "tiles", "skipped_tiles", "seconds", "peak_memory_mb", "objects" by class, "damage".
+        "outputs" (folders), "tiles", "skipped_tiles", "seconds", "peak_memory_mb", "objects" by class, "damage", and "failed":
+        what was left out, tiles and images.
+
+    Raises:
+        MalpighiError: of the kind that says what is wrong: options, data, spacing or output.
     """
     talk = talk or Talk()
     began = time.monotonic()
     paths = find_images(images)
     model = open_model(run, overrides, probabilities)
-    results = []
+    for path in paths if len(paths) > 1 else ():
+        with open_image(path, spacing=spacing) as source:
+            model.run.inputs.check(source)
+    results, failed = [], []
     for path in paths:
         folder = Path(out) / stem(path)
-        source = open_image(path, spacing=spacing, on_damage="raise" if strict else "fill")
-        with source:
-            results.append(segment_image(model, source, path, folder, overwrite=overwrite, talk=talk))
+        try:
+            with open_image(path, spacing=spacing, on_damage="raise" if strict else "fill") as source:
+                results.append(segment_image(model, source, path, folder, overwrite=overwrite, talk=talk))
+        except DataError as error:
+            if strict or len(paths) == 1:
+                raise
+            failed.append(str(error))
+            talk.say(f"[red]left out:[/red] {escape(str(error))}")
+    if not results:
+        raise DataError(f"none of {len(paths)} images could be segmented; the first: {failed[0]}")
     objects: dict[str, int] = {}
     for result in results:
         for name, n in result["objects"].items():
@@ -97,6 +116,7 @@ def segment(
         "peak_memory_mb": peak_memory_mb(),
         "objects": objects,
         "damage": [line for result in results for line in result["damage"]],
+        "failed": failed,
     }
 
 
@@ -150,14 +170,17 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     if overrides:
         for override in overrides:
             if override.partition(".")[0] not in ("predict", "objects"):
-                raise DataError(
+                raise RecipeError(
                     f"--set {override}: only predict.* and objects.* can change after training; train again for the rest"
                 )
         recipe = build(read_raw(str(opened.path / "recipe.toml"), overrides), "--set")
     device = machine_facts().device
     predict = replace(recipe.predict, probabilities=True) if probabilities else recipe.predict
     train = recipe.train
-    forward = forward_of(opened.network(), opened.inputs, predict, device, train.precision, train.channels_last)
+    network = opened.network()
+    require_stride(predict, network.stride)
+    predict.limits(len(opened.inputs.classes))
+    forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last)
     digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
     return Model(opened, forward, predict, recipe.objects, device, digest)
 
@@ -180,27 +203,34 @@ def segment_image(
     fingerprint = {
         "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
         "weights": model.digest,
-        "options": {k: str(getattr(options, k)) for k in ("tile", "overlap", "window", "batch", "flips", "skip_blank")},
+        "options": {
+            **{f"predict.{k}": getattr(options, k) for k in ("tile", "overlap", "window", "batch", "flips", "skip_blank")},
+            **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
+        },
     }
     shape = source.space.shape_at(inputs.spacing)
+    thresholds = options.limits(len(inputs.classes))
+    asked = identity(shape, inputs.spacing, inputs.classes, thresholds, options.probabilities, fingerprint)
     progress = Progress()
-    finished = finished_manifest(folder, fingerprint) if not overwrite else None
+    finished = None if overwrite else finished_manifest(folder, asked)
     if finished:
-        talk.say(f"{folder}: is finished; --overwrite predicts it again")
+        talk.say(f"{escape(str(folder))}: is finished; --overwrite predicts it again")
+        if report and not (folder / REPORT).is_file():  # stopped between the two
+            _report(folder, source, finished["objects"], talk)
         return {**finished, "output": str(folder)}
     with PredictionStore(
         folder,
         shape,
         inputs.spacing,
         inputs.classes,
-        options.limits(len(inputs.classes)),
+        thresholds,
         probabilities=options.probabilities,
         fingerprint=fingerprint,
         overwrite=overwrite,
     ) as store:
         if store.done:
-            talk.say(f"{folder}: going on, {len(store.done)} parts are done")
-        with talk.bar(f"segmenting {path.name}") as advance:
+            talk.say(f"{escape(str(folder))}: going on, {len(store.done)} parts are done")
+        with talk.bar(f"segmenting {escape(path.name)}") as advance:
             shown = _Tiles(advance)
             boxes = predict_image(
                 model.forward,
@@ -213,7 +243,7 @@ def segment_image(
                 on_progress=shown,
             )
             for box, probabilities in boxes:
-                store.add(box, probabilities)
+                store.add(box, probabilities, source.damage)
         drop_specks(store, inputs.spacing, model.objects)
         store.finish_masks()
         with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
@@ -227,11 +257,11 @@ def segment_image(
             "peak_memory_mb": peak_memory_mb(),
             "device": model.device,
             "objects": objects,
-            "damage": [str(damage) for damage in source.damage],
+            "damage": [str(damage) for damage in store.damage],
         }
         store.finish(facts)
     for line in facts["damage"]:
-        talk.say(f"[red]unreadable:[/red] {path.name} {line}")
+        talk.say(f"[red]unreadable:[/red] {escape(f'{path} {line}')}")
     if report:
         _report(folder, source, objects, talk)
     return {**facts, "output": str(folder)}
@@ -297,18 +327,4 @@ def _report(folder: Path, source: Source, objects: Mapping[str, int], talk: Talk
         pictures["The image with the outlines of what was found."] = png(prediction_overview(folder, source, list(objects)))
     page = write_prediction_report(folder, pictures)
     found = ", ".join(f"{n} {name}" for name, n in objects.items())
-    talk.say(f"{folder}: {found}; report: {page}")
-
-
-def finished_manifest(folder: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a finished prediction of the same image, network and options; None where there is none."""
-    import json
-
-    from malpighi.inference.store import MANIFEST
-
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
-    there = json.loads(path.read_text(encoding="utf-8"))
-    same = all(there.get(key) == value for key, value in json.loads(json.dumps(fingerprint)).items())
-    return there if same else None
+    talk.say(escape(f"{folder}: {found}; report: {page}"))

@@ -65,6 +65,9 @@ def _replace(path: Path, write: Any) -> None:
     try:
         write(part)
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # torch and safetensors wrap the system's error in kinds of their own
         part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error}); free space or choose another -o") from error
+        reason = " ".join(str(error).split())[:120]
+        raise OutputError(
+            f"{path}: cannot be written, the disk may be full ({reason}); free space and run the same command again"
+        ) from error
