@@ -132,6 +132,13 @@ def test_an_image_of_another_kind(tmp_path, tiny_run):
     refused(answer, 3, "gray.png has 1 channels", "takes 3", "convert")
 
 
+def test_an_image_of_other_values(tmp_path, tiny_run):
+    deep = picture(7)[0].astype(np.uint16) * 257
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    answer = malpighi("segment", tmp_path / "deep.png", "-m", tiny_run, "-o", tmp_path / "out")
+    refused(answer, 3, "deep.png holds uint16 values", "trained on uint8", "convert")
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 100), (20, 30), (96, 65)])
 def test_images_smaller_than_a_tile(tmp_path, tiny_run, shape):
     Image.fromarray(picture(7)[0][: shape[0], : shape[1]]).save(tmp_path / "a.png")
@@ -333,6 +340,64 @@ def test_images_of_several_kinds(data, kind, said):
     odd = rgb[..., 0] if kind == "gray" else rgb.astype(np.uint16) * 257
     (data / "images/s1.png").write_bytes(imagecodecs.png_encode(np.ascontiguousarray(odd)))
     refused(train(data), 3, said, "s1.png", "convert them")
+
+
+@pytest.mark.parametrize("kind", ["gray", "gray 16", "rgb 16", "rgba", "float"])
+def test_images_of_other_kinds_train_and_segment(data, kind):
+    for number in range(3):
+        rgb = picture(number)[0]
+        path = data / f"images/s{number}.png"
+        values = {
+            "gray": rgb[..., 0],
+            "gray 16": rgb[..., 0].astype(np.uint16) * 200,
+            "rgb 16": rgb.astype(np.uint16) * 200,
+            "rgba": np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]),
+            "float": rgb[..., 0] / np.float32(255),
+        }[kind]
+        if kind == "float":
+            path.unlink()
+            path = path.with_suffix(".tif")
+            tifffile.imwrite(path, values)
+        else:
+            path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(values)))
+    assert train(data).code == 0
+    answer = malpighi("segment", path, "-m", data.parent / "run", "-o", data.parent / "out", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["failed"] == []
+
+
+def test_micrometres_where_no_pixel_size_is_known(data, tmp_path):
+    words = ("--set", "data.unit=µm", "--set", "data.spacing=1.0")
+    refused(train(data, *words), 3, "the images are in px", "--spacing")
+    assert train(data, *words, "--spacing", 1).code == 0
+    refused(
+        malpighi("segment", data / "images/s0.png", "-m", tmp_path / "run", "-o", tmp_path / "out"), 3, "s0.png", "--spacing"
+    )
+    rows = "".join(f"images/s{n}.png,masks/s{n}.png,{'' if n else 0.5}\n" for n in range(3))
+    (data / "manifest.csv").write_text("image,labels,spacing\n" + rows)
+    refused(
+        malpighi("train", data, "-o", tmp_path / "other", *SMALLEST), 3, "2 images do not say their pixel size", "--spacing"
+    )
+
+
+def test_one_donor_alone(data):
+    rows = "".join(f"images/s{n}.png,masks/s{n}.png,d1\n" for n in range(3))
+    (data / "manifest.csv").write_text("image,labels,donor\n" + rows)
+    refused(train(data), 3, "all cases are of one group (donor)", "manifest.csv")
+
+
+def test_a_class_that_cannot_name_a_folder(data):
+    rows = "".join(f"images/s{n}.png,masks/s{n}.png,a/b\n" for n in range(3))
+    (data / "manifest.csv").write_text("image,labels,class\n" + rows)
+    refused(train(data), 3, "class 'a/b'", "rename")
+
+
+def test_run_folders_that_are_taken(data, tiny_run):
+    (data.parent / "run").mkdir()
+    (data.parent / "run/mine.txt").write_text("x")
+    refused(train(data), 4, "run: is not empty", "choose another -o")
+    refused(train(data, "--overwrite"), 4, "run: is not empty")
+    refused(malpighi("train", data, "-o", tiny_run, *SMALLEST), 4, "another data", "--overwrite")
 
 
 def test_duplicate_ids_and_other_slips_of_a_manifest(data):

@@ -137,10 +137,17 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _ToTerminal(logging.Handler):
-    """Log lines go where everything else is said, above a progress bar that is shown."""
+    """Log lines go where everything else is said, above a progress bar that is shown; a file opened again says nothing new."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        console().print(self.format(record), style="yellow", markup=False, soft_wrap=True)
+        line = self.format(record)
+        if line not in self._said:
+            self._said.add(line)
+            console().print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def fail(message: str, code: int) -> None:

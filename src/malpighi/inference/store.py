@@ -77,7 +77,7 @@ class PredictionStore:
         self.shape = tuple(shape)
         self.classes = tuple(classes)
         for name in self.classes:
-            if not name or name.startswith(".") or "/" in name or "\\" in name:
+            if not names_a_folder(name):
                 raise OutputError(f"{self.path}: class {name!r} cannot name a folder; leave out / and \\ and a leading dot")
         self.thresholds = np.asarray(thresholds, np.float32)
         self._identity = identity(shape, spacing, classes, thresholds, probabilities, fingerprint)
@@ -300,6 +300,11 @@ def file_fingerprint(path: Path) -> dict[str, Any]:
         "bytes": sum(s.st_size for s in stats),
         "changed": max((s.st_mtime_ns for s in stats), default=0),
     }
+
+
+def names_a_folder(name: str) -> bool:
+    """Whether a class's label image can be called so."""
+    return bool(name) and not name.startswith(".") and "/" not in name and "\\" not in name
 
 
 def identity(

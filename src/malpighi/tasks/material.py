@@ -42,7 +42,7 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
     spacing = recipe.data.working_spacing(trained[0].source.space.rank)
     tile = (recipe.data.tile,) * spacing.rank
     intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
-    inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity)
+    inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity, trained[0].source.dtype.name)
     for case in (*trained, *held):
         inputs.check(case.source)
     with talk.bar("finding objects to train on", total=len(trained)) as advance:

@@ -15,6 +15,7 @@ import numpy as np
 
 from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, SpacingError
+from malpighi.inference.store import names_a_folder
 from malpighi.recipes.load import build
 from malpighi.recipes.plan import Choice, DataFacts, MachineFacts, StepTimes, plan
 from malpighi.recipes.recipe import Recipe
@@ -55,6 +56,11 @@ def prepare(raw: Mapping[str, Any], survey: Survey, seed: int = 0) -> Prepared:
     facts = data_facts(survey)
     full, choices = plan(raw, facts, machine, lambda partial: _time_steps(partial, facts, machine))
     recipe = build(full, f"recipe {raw.get('name', '')}")
+    if recipe.data.unit != facts.unit:
+        raise SpacingError(
+            f"{survey.table.root}: the images are in {facts.unit} and the recipe's data.unit is {recipe.data.unit}; "
+            "give the images' µm per pixel with --spacing, or let data.unit be auto"
+        )
     _require_network(recipe, facts.channels)
     return Prepared(recipe, tuple(choices), machine)
 
@@ -89,6 +95,16 @@ def data_facts(survey: Survey) -> DataFacts:
         )
     _require_one_kind(survey, "number of channels", [len(fact.channels) for fact in survey.facts])
     _require_one_kind(survey, "value type", [fact.dtype for fact in survey.facts])
+    for name in survey.table.classes:
+        if not names_a_folder(name):
+            raise DataError(
+                f"{survey.table.root}: class {name!r} cannot name a folder of results; rename it without / and \\ and leading dot"
+            )
+    if len(survey.table.counts("group")) < 2 and not any(case.split == "validation" for case in survey.table.cases):
+        raise DataError(
+            f"{survey.table.root}: all cases are of one group (donor), so none can be held out; add data, or name finer groups "
+            "or a split in manifest.csv"
+        )
     if not any(facts.share > 0 for facts in survey.classes.values()):
         raise DataError(
             f"{survey.table.root}: no annotation holds an object of {', '.join(survey.table.classes)}; "
