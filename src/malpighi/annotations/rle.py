@@ -174,7 +174,10 @@ def _check(starts: np.ndarray, lengths: np.ndarray, height: int, width: int, nam
     for wrong, why in (
         ((starts < 0) | (lengths <= 0), "start and length must be 1 or more; count pixels from 1"),
         ((lengths > size) | (starts > size - lengths), f"runs past the end of the mask of {height} × {width}; check its size"),
-        (np.concatenate([[False], starts[1:] < (starts + lengths)[:-1]]), "begins before the run before it ends; each pixel is named once, in order"),
+        (
+            np.concatenate([[False], starts[1:] < (starts + lengths)[:-1]]),
+            "begins before the run before it ends; each pixel is named once, in order",
+        ),
     ):
         if wrong.any():
             pair = int(np.argmax(wrong))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from malpighi.errors import DataError
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.boxes import sampler
@@ -61,10 +60,6 @@ def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
     labelled = [i for i, case in enumerate(cases) if case.labels]
     groups = {case.group or case.id for case in cases}
     fixed = any(case.split == "validation" for case in cases)
-    if len(groups) < 2 and not fixed:
-        raise DataError(
-            "all cases are of one group (donor): none can be held out; add data, or name finer groups in manifest.csv"
-        )
     folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
     chosen = folds[0 if fixed else max(0, recipe.data.fold)]
     train = tuple(labelled) if recipe.data.fold == -1 else chosen.train

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malpighi.errors import OutputError
+from malpighi.errors import DataError, OutputError
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
+from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, CaseTable, open_case
 from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
@@ -92,7 +93,7 @@ def _claim(run: Path, asked: Mapping[str, Any], overwrite: bool) -> bool:
     if run.is_dir() and overwrite and (run / PLAN).is_file():
         shutil.rmtree(run)
     if run.is_dir() and (run / PLAN).is_file():
-        before = json.loads((run / PLAN).read_text(encoding="utf-8")).get("asked", {})
+        before = _read_plan(run).get("asked", {})
         now = json.loads(json.dumps(asked))
         different = [key for key in now if before.get(key) != now[key]]
         if different:
@@ -100,13 +101,21 @@ def _claim(run: Path, asked: Mapping[str, Any], overwrite: bool) -> bool:
                 f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
             )
         return True
-    if run.is_dir() and any(run.iterdir()):
+    unplanned = {RECIPE, ENVIRONMENT}  # all that a run killed before its plan was whole can hold
+    if run.is_dir() and any(path.name not in unplanned for path in run.iterdir()):
         raise OutputError(f"{run}: is not empty and no training run; choose another -o")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
     return False
+
+
+def _read_plan(run: Path) -> dict[str, Any]:
+    try:
+        return read_json(run / PLAN)
+    except DataError as error:
+        raise OutputError(f"{error}; begin again with --overwrite") from error
 
 
 def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk) -> None:
@@ -148,16 +157,16 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str,
     with ExitStack() as stack:
         material = gather(table, fold, recipe, stack, talk)
         save_augmented(run, material.batches)
+        before = time.monotonic() - began
         result = _fit(material, recipe, run, talk)
+    scoring = time.monotonic()
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     talk.say(f"best validation Dice {result.best_dice:.4f} at step {result.best_step}; scoring the kept weights")
     score_held_out(run, [table.cases[i] for i in fold.validation], material.inputs.classes, talk)
-    summary = {
-        "run": str(run),
-        **_summary(result, material.inputs, recipe, fold),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    # of all sittings: a run that was interrupted has trained before this process began
+    seconds = before + result.train_seconds + result.validation_seconds + time.monotonic() - scoring
+    summary = {"run": str(run), **_summary(result, material.inputs, recipe, fold), "seconds": round(seconds, 1)}
     write_json(run / SUMMARY, summary)
     talk.say(f"report: {write_training_report(run)}")
     return summary
