@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import typer
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, run, score and review segmentation of human tissue, from organ to cell.\n\n"
-    "Start with [bold]malpighi demo[/bold]; then [bold]malpighi inspect[/bold] your own folder.",
+    "Start with `malpighi demo`; then `malpighi inspect` your own folder.",
     epilog="Exit codes: 0 done, 2 wrong usage or recipe, 3 bad input data, 4 output cannot be written, "
     "5 done but parts of the input were unreadable, 130 interrupted.",
 )
@@ -25,18 +26,18 @@ def register() -> None:
     """Every command, in the order that help lists them."""
     from malpighi.cli import convert, demo, doctor, evaluate, inspect, recipes, segment, train
 
-    commands: list[tuple[str, Callable[..., None]]] = [
-        ("demo", demo.demo),
-        ("inspect", inspect.inspect),
-        ("train", train.train),
-        ("segment", segment.segment),
-        ("evaluate", evaluate.evaluate),
-        ("convert", convert.convert),
-        ("recipes", recipes.recipes),
-        ("doctor", doctor.doctor),
+    commands: list[tuple[str, Callable[..., None], str]] = [
+        ("demo", demo.demo, "The whole main job on phantoms, in minutes."),
+        ("inspect", inspect.inspect, "Count, measure and check a data set."),
+        ("train", train.train, "Train a recipe; goes on where it was stopped."),
+        ("segment", segment.segment, "Segment images of any size; goes on, too."),
+        ("evaluate", evaluate.evaluate, "Score predictions against truth."),
+        ("convert", convert.convert, "Images and labels from format to format."),
+        ("recipes", recipes.recipes, "List the recipes, or print one."),
+        ("doctor", doctor.doctor, "Check this machine and the installation."),
     ]
-    for name, function in commands:
-        app.command(name)(guarded(function))
+    for name, function, about in commands:
+        app.command(name, short_help=about)(guarded(function))
 
 
 def _version(wanted: bool) -> None:
@@ -57,4 +58,8 @@ def _main(
 def run() -> None:
     """Entry point of the `malpighi` script."""
     register()
+    if sys.argv[1:] in ([], ["--help"], ["-h"]):
+        app.rich_markup_mode = (
+            None  # the list of commands has no markup, and loading what renders it takes longer than the rest
+        )
     app()

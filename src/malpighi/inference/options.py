@@ -12,7 +12,7 @@ from malpighi.geometry import Grid
 WindowKind = Literal["center", "gaussian", "pyramid"]
 Flips = Literal["none", "flips", "d4"]
 
-_BUDGET_MB = {2: 256, 3: 2048}
+_BUDGET_MB = {2: 128, 3: 2048}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class PredictOptions:
         skip_blank: leave out tiles that show only glass.
         probabilities: also store the probabilities, 8 bits each.
         readers: threads that read ahead.
-        memory_mb: what the unfinished part of the result may take; a wider image is worked in columns. 0: 256 in 2-D,
+        memory_mb: what the unfinished part of the result may take; a wider image is worked in columns. 0: 128 in 2-D,
             2048 in 3-D.
     """
 

@@ -15,6 +15,7 @@ from malpighi.images import Source
 from malpighi.reports.colors import class_colors
 from malpighi.reports.embed import png
 from malpighi.reports.pictures import augmented_samples, comparison, overview
+from malpighi.sampling.measure import pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +62,7 @@ def comparison_picture(
     box = Box.of_shape(source.space.shape_at(spacing))
     predicted, true = prediction.rasterise(box, spacing), truth.rasterise(box, spacing)
     figure = comparison(
-        source.read_at(box, spacing),
+        thumbnail(source, spacing),
         np.stack([true[t] for _, t in layers.values()]),
         np.stack([predicted[p] for p, _ in layers.values()]),
         list(layers),
@@ -71,21 +72,31 @@ def comparison_picture(
 
 
 def prediction_overview(folder: Path, source: Source, classes: Sequence[str]) -> Figure:
-    """The whole image, small, with the outlines that were found."""
+    """The whole image, small, with outlines of the masks as they look at that size: memory knows neither slide nor objects."""
     from shapely import get_parts
 
-    from malpighi.annotations.geojson import read_geojson
-    from malpighi.tasks.segment import OUTLINES
+    from malpighi.objects.trace import outline
+    from malpighi.tasks.prediction import Prediction
 
     spacing = shown_spacing(source)
-    scale = spacing.over(source.space.spacing)[-1]
+    prediction = Prediction(folder)
+    masks = prediction.rasterise(Box.of_shape(source.space.shape_at(spacing)), spacing)
+    prediction.close()
     outlines: dict[str, list[np.ndarray]] = {name: [] for name in classes}
-    for shape in read_geojson(folder / OUTLINES):
-        for part in get_parts(shape.geometry):
-            rings = [part.exterior, *part.interiors]
-            outlines[shape.label].extend(np.asarray(ring.coords)[:, :2] / scale for ring in rings)
-    image = source.read_at(Box.of_shape(source.space.shape_at(spacing)), spacing)
-    return overview(image, outlines, class_colors(classes), spacing=spacing if spacing.physical else None)
+    for name, mask in zip(prediction.classes, masks, strict=True):
+        for part in get_parts(outline(mask == 1)) if mask.any() else ():
+            outlines[name].extend(np.asarray(ring.coords) for ring in (part.exterior, *part.interiors))
+    return overview(thumbnail(source, spacing), outlines, class_colors(classes), spacing=spacing if spacing.physical else None)
+
+
+def thumbnail(source: Source, spacing: Spacing) -> np.ndarray:
+    """The whole image at `spacing`, (channel, y, x), read in pieces: a slide of one level is never held whole."""
+    shape = source.space.shape_at(spacing)
+    level = source.space.shapes[source.space.level_for(spacing)]
+    out = np.empty((len(source.channels), *shape), source.dtype)
+    for box in pieces(shape, math.prod(level) / math.prod(shape)):
+        out[(slice(None), *box.slices)] = source.read_at(box, spacing)
+    return out
 
 
 def save_augmented(run: Path, batches: TileBatches) -> None:

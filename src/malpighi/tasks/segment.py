@@ -18,6 +18,7 @@ from malpighi.annotations.geojson import write_geojson
 from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
+from malpighi.images.cache import tiles
 from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
@@ -32,6 +33,8 @@ from malpighi.tasks.run import TrainedRun, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
 
 OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
+TILE_CACHE_BYTES = 64 * 2**20
+"""Decoded file tiles that are kept while segmenting: each is needed by neighbouring tiles only, unlike in training."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     from malpighi.tasks.prepare import machine_facts
     from malpighi.training.allocator import keep_freed_pages
 
-    keep_freed_pages()
+    keep_freed_pages(megabytes=64)
+    tiles.limit = TILE_CACHE_BYTES
     opened = open_run(run)
     recipe = opened.recipe
     if overrides:

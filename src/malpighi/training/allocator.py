@@ -6,17 +6,22 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
-KEPT_BYTES = 512 * 2**20
-"""Blocks up to this size come from the heap, and this much free heap is kept."""
+_ARENA_MAX = -8
 
 
-def keep_freed_pages() -> bool:
-    """Set glibc's malloc thresholds for this process; returns whether it took them (False beside glibc)."""
+def keep_freed_pages(megabytes: int = 512) -> bool:
+    """Set glibc's malloc thresholds for this process; returns whether it took them (False beside glibc).
+
+    Args:
+        megabytes: blocks up to this size come from the heap, and twice as much free heap is kept.
+    """
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    settings = [(_MMAP_THRESHOLD, KEPT_BYTES), (_TRIM_THRESHOLD, 2 * KEPT_BYTES), (_TOP_PAD, 64 * 2**20)]
+    kept = megabytes * 2**20
+    # few arenas: each thread's own would keep its freed pages too
+    settings = [(_MMAP_THRESHOLD, kept), (_TRIM_THRESHOLD, 2 * kept), (_TOP_PAD, kept // 8), (_ARENA_MAX, 2)]
     return all(mallopt(key, value) == 1 for key, value in settings)
