@@ -83,6 +83,16 @@ def test_bare_annotations_are_matched_by_name(data, tmp_path):
     assert evaluate(tmp_path / "out/a.png", data / "masks/a.png")["dice"] == pytest.approx(0.25)
 
 
+def test_one_prediction_is_not_scored_for_two_images_of_one_name(tmp_path):
+    for structure in ("tuft", "capsule"):
+        folder = tmp_path / "data" / structure / "pas"
+        _png(folder / "images/im_1_1.png", np.full((40, 40, 3), 200, np.uint8))
+        _png(folder / "masks/im_1_1.png", _square(10, 10))
+    _png(tmp_path / "out/im_1_1.png", _square(10, 10) // 255)
+    with pytest.raises(DataError, match="both .* and"):
+        evaluate(tmp_path / "out", tmp_path / "data")
+
+
 def test_nothing_that_matches_is_an_error_that_names_both(data, tmp_path):
     _png(tmp_path / "out/c.png", _square(15, 10))
     with pytest.raises(DataError, match=r"found c, wanted a, b"):

@@ -77,11 +77,15 @@ def _made_from(prediction: Path, annotation: Path) -> tuple[Path, tuple[str, ...
 def match_predictions(prediction: Path, table: CaseTable) -> tuple[list[Pair], list[str]]:
     """Find each case's prediction by its id or its image's name; also returns the ids of those without one."""
     found = found_predictions(prediction)
-    pairs, missing = [], []
+    pairs: list[Pair] = []
+    missing: list[str] = []
     for case in table.cases:
         path = found.get(case.id) or found.get(stem(case.image))
         if path is None and len(found) == len(table.cases) == 1:
             path = next(iter(found.values()))
+        taken = next((pair.case.id for pair in pairs if pair.prediction == path), None)
+        if taken is not None:
+            raise DataError(f"{path}: is named as the images of both {taken} and {case.id}; score them apart with --only")
         if path is None:
             missing.append(case.id)
         else:

@@ -213,7 +213,7 @@ def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], t
     rows, scored = score_pairs(pairs, classes, talk=talk)
     write_json(run / SCORES, summarise(rows))
     for which, one in choose(scored).items():
-        (run / "pictures" / f"{which}_{one.case}.png").write_bytes(case_picture(one, classes))
+        (run / "pictures" / f"{which}_{one.case.replace('/', '_')}.png").write_bytes(case_picture(one, classes))
 
 
 class _Steps:
