@@ -89,7 +89,7 @@ def test_one_prediction_is_not_scored_for_two_images_of_one_name(tmp_path):
         _png(folder / "images/im_1_1.png", np.full((40, 40, 3), 200, np.uint8))
         _png(folder / "masks/im_1_1.png", _square(10, 10))
     _png(tmp_path / "out/im_1_1.png", _square(10, 10) // 255)
-    with pytest.raises(DataError, match="both .* and"):
+    with pytest.raises(DataError, match=r"both .* and"):
         evaluate(tmp_path / "out", tmp_path / "data")
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from malpighi.models.unet2d import EncoderDecoder
 
 RECIPE = "recipe.toml"
+COARSEST, FINEST = 64, 16
+"""How much coarser than an image's nearest level, and how much finer, it may be worked."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,17 @@ class Inputs:
             )
         if source.space.rank != self.spacing.rank:
             raise DataError(f"{source.name} has {source.space.rank} spatial axes; the network takes {self.spacing.rank}")
+        self._check_scale(source)
+
+    def _check_scale(self, source: Source) -> None:
+        """A pixel size that is wrong by orders of magnitude would make tiles of gigabytes, or nothing to see."""
+        nearest = source.space.spacings[source.space.level_for(self.spacing)]
+        ratio = self.spacing.over(nearest)
+        if max(ratio) > COARSEST or min(ratio) < 1 / FINEST:
+            raise SpacingError(
+                f"{source.name} has {source.space.spacing} pixels (nearest level: {nearest}) and would be worked at "
+                f"{self.spacing}, {max(ratio):g} times as large; give the true size with --spacing, or choose another data.spacing"
+            )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import glob
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from malpighi.annotations.geojson import write_geojson
 from malpighi.errors import DataError, RecipeError
-from malpighi.geometry import Box, Spacing
+from malpighi.geometry import Box, Shape, Spacing
 from malpighi.images import Source
 from malpighi.images.cache import tiles
 from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
@@ -204,14 +204,7 @@ def segment_image(
     inputs, options = model.run.inputs, model.predict
     inputs.check(source)
     began = time.monotonic()
-    fingerprint = {
-        "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
-        "weights": model.digest,
-        "options": {
-            **{f"predict.{k}": getattr(options, k) for k in ("tile", "overlap", "window", "batch", "flips", "skip_blank")},
-            **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
-        },
-    }
+    fingerprint = _fingerprint(model, source, path)
     shape = source.space.shape_at(inputs.spacing)
     thresholds = options.limits(len(inputs.classes))
     asked = identity(shape, inputs.spacing, inputs.classes, thresholds, options.probabilities, fingerprint)
@@ -271,6 +264,19 @@ def segment_image(
     return {**facts, "output": str(folder)}
 
 
+def _fingerprint(model: Model, source: Source, path: Path) -> dict[str, Any]:
+    """What a prediction depends on besides its grid and thresholds: the same again, and it can go on or stand."""
+    options = ("tile", "overlap", "window", "batch", "flips", "skip_blank")
+    return {
+        "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
+        "weights": model.digest,
+        "options": {
+            **{f"predict.{k}": getattr(model.predict, k) for k in options},
+            **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
+        },
+    }
+
+
 def drop_specks(store: PredictionStore, spacing: Spacing, options: ObjectOptions) -> None:
     """Take objects below the smallest area out of the masks, so that masks, outlines and tables show the same objects."""
     voxel = math.prod(spacing.values)
@@ -292,7 +298,7 @@ def write_objects(store: PredictionStore, source: Source, model: Model, advance:
     inputs = model.run.inputs
     counts = dict.fromkeys(inputs.classes, 0)
 
-    def shapes(table: ObjectTable):  # type: ignore[no-untyped-def]
+    def shapes(table: ObjectTable) -> Iterator[Shape]:
         for k, name in enumerate(inputs.classes):
             mask, probability = store.read_mask(k), store.read_probability(k)
             for shape in table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability)):
