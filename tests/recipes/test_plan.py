@@ -48,6 +48,12 @@ def test_pixels_where_no_size_is_known():
     assert "--spacing" in choices["data.unit"].reason
 
 
+def test_specks_are_a_fiftieth_of_a_typical_object():
+    # a disc of 400 px at .5 µm: 200 µm across, 31,416 µm²
+    assert _plan()[0]["objects"]["min_area"] == pytest.approx(31_416 / 50, rel=0.01)
+    assert _plan(replace(SLIDES, diameter=float("nan")))[0]["objects"]["min_area"] == 0
+
+
 def test_rare_objects_are_aimed_at():
     assert _plan()[0]["sampling"]["foreground"] == 0.5
     assert _plan(replace(SLIDES, foreground=0.5))[0]["sampling"]["foreground"] == 0.0

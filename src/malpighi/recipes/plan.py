@@ -81,6 +81,7 @@ Raw = Mapping[str, Any]
 Rule = Callable[[DataFacts, MachineFacts, Raw], tuple[Any, str]]
 
 OBJECT_PIXELS = 96  # a typical object should span about this many working pixels: enough for its shape, few tiles
+SPECK = 50  # the smallest object that is kept has this part of a typical one's area
 OBJECTS_A_TILE = 4  # and a tile about this many objects across: context around each
 
 
@@ -210,6 +211,14 @@ def _loaders(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str
     return 1, "one thread reads ahead; the other cores are the network's"
 
 
+def _min_area(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, str]:
+    if math.isnan(data.diameter):
+        return 0.0, "no objects to measure: nothing is dropped"
+    area = math.pi / 4 * (data.diameter * data.spacing) ** 2
+    value = float(f"{area / SPECK:.3g}")
+    return value, f"a typical object has {area:.0f} {data.unit}²; less than 1/{SPECK} of it is a speck"
+
+
 RULES: dict[str, Rule] = {
     "data.unit": _unit,
     "data.spacing": _spacing,
@@ -222,6 +231,7 @@ RULES: dict[str, Rule] = {
     "train.loaders": _loaders,
     "predict.tile": _predict_tile,
     "predict.batch": _predict_batch,
+    "objects.min_area": _min_area,
 }
 """Key → how "auto" is filled, in the order of filling: a rule may read what the ones above it have put in."""
 
