@@ -20,10 +20,11 @@ SLIDES = 5
 SHAPE = (2560, 2560)
 SPACING = 1.0
 LABEL = "glomerulus"
+REPORT = "report.html"
 
 
 def demo(out: Path, *, seed: int = 0, overwrite: bool = False, talk: Talk | None = None) -> dict[str, Any]:
-    """Make phantoms in `out`, train on them, segment one more, score it.
+    """Make phantoms in `out`, train on them, segment one more, score it. An interrupted demo goes on.
 
     Returns:
         "task", "dice" (of the unseen slide), "object_f1", "seconds", "peak_memory_mb", "report" and the folders made.
@@ -41,7 +42,7 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, talk: Talk | None
         advance()
     trained = train(slides, "demo", out / "run", overrides=[f"train.seed={seed}"], only={"class": [LABEL]}, talk=talk)
     segmented = segment([unseen / "unseen.tiff"], out / "run", out / "prediction", talk=talk)
-    page = out / "report.html"
+    page = out / REPORT
     scores = evaluate(out / "prediction", unseen, only={"class": [LABEL]}, report=page, talk=talk)
     seconds = round(time.monotonic() - began, 1)
     talk.say(f"[bold]Dice on the unseen slide: {scores['dice']:.4f}[/bold] after {seconds:.0f} s")
@@ -60,12 +61,15 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, talk: Talk | None
 
 
 def _claim(out: Path, overwrite: bool) -> None:
-    """A fresh folder, or one of ours to begin again in."""
+    """A fresh folder; one of ours that was interrupted, to go on in; or, if asked, a finished one to begin again in."""
     if out.is_dir() and any(out.iterdir()):
         ours = (out / "slides").is_dir() and (out / "unseen").is_dir()
-        if not (overwrite and ours):
-            cure = "begin again with --overwrite, or choose another -o" if ours else "choose another -o"
-            raise OutputError(f"{out}: exists and is not empty; {cure}")
+        if not ours:
+            raise OutputError(f"{out}: is not empty and no demo; choose another -o")
+        if not overwrite and not (out / REPORT).exists():
+            return
+        if not overwrite:
+            raise OutputError(f"{out}: holds a finished demo; look at {out / REPORT}, or begin again with --overwrite")
         shutil.rmtree(out)
     try:
         for folder in ("slides", "unseen"):
@@ -75,7 +79,9 @@ def _claim(out: Path, overwrite: bool) -> None:
 
 
 def _write(path: Path, seed: int) -> None:
-    """A phantom slide and, beside it, its exact outlines."""
+    """A phantom slide and, beside it, its exact outlines; nothing where both are there."""
+    if path.exists() and path.with_suffix(".geojson").exists():
+        return
     phantom = SlidePhantom(SHAPE, seed=seed, stain="pas", spacing=SPACING, density=0.9)
     phantom.write(path)
     write_geojson(path.with_suffix(".geojson"), phantom.truth(LABEL))
