@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from malpighi.errors import RecipeError
-from malpighi.sampling.augment import PRESETS, AugmentOptions, augment, input_size
+from malpighi.sampling.augment import PRESETS, AugmentOptions, augment
 
 ALL = AugmentOptions(distort=0.2, chance=1.0)
 DTYPES = [np.uint8, np.uint16, np.float32]
@@ -106,14 +106,6 @@ def test_wrong_options_and_shapes_are_named() -> None:
         augment(images, targets, ALL, (24, 24), [1, 2])
     with pytest.raises(ValueError, match="seeds"):
         augment(images, targets, ALL, (20, 20), [1])
-
-
-def test_input_size_gives_rotations_their_corners() -> None:
-    assert input_size((64, 64), PRESETS["none"]) == (64, 64)
-    assert input_size((64, 64), PRESETS["flips"]) == (64, 64)
-    assert input_size((64, 64), PRESETS["standard"]) == (96, 96)
-    rotate = dataclasses.replace(PRESETS["none"], rotate=10.0)
-    assert input_size((64, 64), rotate) == (76, 76)  # 64 · (cos 10° + sin 10°) = 74.1, and even
 
 
 def test_importing_loads_neither_torch_nor_opencv() -> None:

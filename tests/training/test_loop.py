@@ -123,6 +123,27 @@ def test_best_weights_are_kept_and_patience_stops(tmp_path):
     torch.testing.assert_close(best.conv.weight, weights[1])
 
 
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_validation_leaves_the_network_training(tmp_path, average):
+    network = Tiny()
+    modes = []
+
+    def validate(validated):
+        validated.eval()
+        return {"dice": 0.5}
+
+    fit(
+        _fit(validate, network),
+        _options(),
+        OptimOptions(rate=0.05, warmup=0.0, average=average),
+        tmp_path,
+        _fabric(),
+        progress=lambda **_: modes.append(network.training),
+    )
+    assert len(modes) == 40
+    assert all(modes)
+
+
 def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"lower optim\.rate"):
         fit(_fit(), _options(), OptimOptions(name="sgd", rate=1e30, clip=0, warmup=0), tmp_path, _fabric())

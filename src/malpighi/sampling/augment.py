@@ -141,13 +141,6 @@ def draw(
     return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
 
 
-def input_size(out_size: Sequence[int], options: AugmentOptions, most: float = 1.5) -> tuple[int, ...]:
-    """Size of the input tile with which a warp to `out_size` rarely reaches outside; at most `most` times as large."""
-    angle = math.radians(min(options.rotate, 45.0))
-    grow = (math.cos(angle) + math.sin(angle) + math.tan(math.radians(options.shear))) * (1 + options.scale) + 2 * options.shift
-    return tuple(math.ceil(n * min(most, max(1.0, grow)) / 2) * 2 if grow > 1 else int(n) for n in out_size)
-
-
 def _with_opencv(
     images: np.ndarray, targets: np.ndarray, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str
 ) -> tuple[np.ndarray, np.ndarray]:

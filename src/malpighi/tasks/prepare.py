@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +44,7 @@ class Prepared:
     machine: MachineFacts
 
 
-def prepare(raw: Mapping[str, Any], survey: Survey, seed: int = 0) -> Prepared:
+def prepare(raw: Mapping[str, Any], survey: Survey) -> Prepared:
     """Fill the "auto" values of a raw recipe by what was measured.
 
     Raises:
@@ -174,6 +174,3 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON beside `path`, then rename it into place."""
     with replacing(path) as part:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
-
-
-Advance = Callable[..., None]

@@ -152,6 +152,7 @@ def _validate(task: Fit, state: _State, log: MetricsLog, run: Path) -> None:
     """Score the averaged weights on held-out images; keep them if they are the best so far."""
     began = time.perf_counter()
     scores = task.validate(state.average.network)
+    task.network.train()  # without averaging it is the network that was validated, and so left in evaluation mode
     seconds = time.perf_counter() - began
     state.validated(scores["dice"], seconds)
     log.write(state.step, validation={**scores, "seconds": seconds})
