@@ -148,7 +148,8 @@ class PredictionStore:
         self._labels[index].write(box, mask.astype(np.uint8))
 
     def read_mask(self, index: int) -> Callable[[Box], np.ndarray]:
-        """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1."""
+        """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1, with all that was added before."""
+        self._wait()
         masks = _level0(self._labels[index])
         return lambda box: np.asarray(masks[box.slices])
 

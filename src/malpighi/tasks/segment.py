@@ -283,7 +283,8 @@ def drop_specks(store: PredictionStore, spacing: Spacing, options: ObjectOptions
     if not options.min_area > voxel:
         return
     for k in range(len(store.classes)):
-        components = find_components(store.read_mask(k), store.shape, faces_only=options.faces_only)
+        # blocks of the boxes that are rewritten: numbers hold only as long as the rest of their block is as it was
+        components = find_components(store.read_mask(k), store.shape, store.align, options.faces_only)
         dropped = np.concatenate([[False], components.count * voxel < options.min_area])
         if not dropped.any():
             continue
