@@ -14,7 +14,7 @@ class EncoderDecoder(nn.Module):
         in_channels: input channels.
         classes: output logits, one a class, independent of each other.
         rank: spatial axes, 2.
-        stride: every side of the input must be a multiple of it.
+        stride: by axis; every side of the input must be a multiple of its own.
     """
 
     rank = 2
@@ -24,7 +24,7 @@ class EncoderDecoder(nn.Module):
         self.body = body
         self.in_channels = in_channels
         self.classes = classes
-        self.stride = stride
+        self.stride = (stride, stride)
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Outputs:
@@ -43,6 +43,6 @@ class EncoderDecoder(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"input of shape {tuple(x.shape)}: this network takes (batch, {self.in_channels}, y, x)")
         sides = x.shape[2:]
-        if any(side % self.stride for side in sides):
-            fitting = tuple(-(-int(side) // self.stride) * self.stride for side in sides)
+        if any(side % step for side, step in zip(sides, self.stride, strict=True)):
+            fitting = tuple(-(-int(side) // step) * step for side, step in zip(sides, self.stride, strict=True))
             raise ValueError(f"input sides {tuple(sides)} are no multiples of {self.stride}; {fitting} would do")

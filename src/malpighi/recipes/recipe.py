@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
@@ -17,6 +18,14 @@ from malpighi.sampling.intensity import IntensityOptions
 from malpighi.training.options import OptimOptions, TrainOptions
 
 
+Axis = Literal["z", "y", "x"]
+Number = TypeVar("Number", int, float)
+
+
+def _each(value: Number | tuple[Number, ...]) -> tuple[Number, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (value,)
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """At which resolution the data is worked, and how it is split.
@@ -24,37 +33,54 @@ class DataOptions:
     Attributes:
         classes: what to segment, in this order; empty: every class of the data set.
         unit: "µm": `spacing` is micrometres a pixel and every image must say its own; "px": it is level-0 pixels.
-        spacing: working size of a pixel, in `unit`.
+        spacing: working size of a pixel, in `unit`; of volumes one number, or one an axis (z, y, x).
         folds: number of grouped, stratified folds.
         fold: which of them is held out, from 0; -1 trains on everything and validates on fold 0 (its score is then no
             estimate).
-        tile: side of training tiles, in working pixels.
+        tile: side of training tiles, in working pixels; of volumes one number, or one an axis.
         context: tiles are read this many times as large and cut after the warp.
+        axes: of volumes, along which axes tiles are stacked: for each, the volume is turned so that this axis comes first.
+            Training draws from all alike; networks on slices predict along each, and the mean is taken.
     """
 
     classes: tuple[str, ...] = ()
     unit: Literal["µm", "px"] = "px"
-    spacing: float = 1.0
+    spacing: float | tuple[float, ...] = 1.0
     folds: int = 5
     fold: int = 0
-    tile: int = 256
+    tile: int | tuple[int, ...] = 256
     context: float = 1.25
+    axes: tuple[Axis, ...] = ("z",)
 
     def __post_init__(self) -> None:
-        if self.spacing <= 0:
+        if min(_each(self.spacing)) <= 0:
             raise RecipeError(f"data.spacing {self.spacing} must be positive")
         if not -1 <= self.fold < self.folds:
             raise RecipeError(f"data.fold {self.fold}: with data.folds = {self.folds} it lies between -1 and {self.folds - 1}")
         if self.folds < 2:
             raise RecipeError(f"data.folds {self.folds}: must be at least 2, one of them is held out")
-        if self.tile < 1:
+        if min(_each(self.tile)) < 1:
             raise RecipeError(f"data.tile {self.tile}: must be at least 1")
+        if not self.axes or len(set(self.axes)) != len(self.axes):
+            raise RecipeError(f"data.axes {list(self.axes)}: name each of z, y, x at most once, and at least one")
         if self.context < 1:
             raise RecipeError(f"data.context {self.context} must be at least 1")
 
     def working_spacing(self, rank: int = 2) -> Spacing:
         """The spacing of tiles."""
-        return Spacing((self.spacing,) * rank, self.unit)
+        values = _each(self.spacing)
+        return Spacing(values * rank if len(values) == 1 else values, self.unit)
+
+    def sides(self, rank: int = 2) -> tuple[int, ...]:
+        """The shape of a training tile.
+
+        Raises:
+            RecipeError: `tile` gives another number of sides.
+        """
+        sides = _each(self.tile)
+        if len(sides) not in (1, rank):
+            raise RecipeError(f"data.tile {self.tile}: the images have {rank} axes; give one side, or {rank}")
+        return sides * rank if len(sides) == 1 else sides
 
 
 @dataclass(frozen=True)
@@ -65,13 +91,13 @@ class Recipe:
         name: of the recipe file.
         about: one line for `malpighi recipes`.
         source: where its numbers come from.
-        task: which machine configuration; "ftu" is 2-D segmentation of functional tissue units.
+        task: which machine configuration: "ftu", functional tissue units in 2-D images; "vessels", vessels in volumes.
     """
 
     name: str = ""
     about: str = ""
     source: str = ""
-    task: Literal["ftu"] = "ftu"
+    task: Literal["ftu", "vessels"] = "ftu"
     data: DataOptions = field(default_factory=DataOptions)
     intensity: IntensityOptions = field(default_factory=IntensityOptions)
     sampling: SamplerOptions = field(default_factory=SamplerOptions)

@@ -66,17 +66,17 @@ def predict_image(
     )
 
 
-def require_stride(options: PredictOptions, stride: int, key: str = "predict.tile") -> None:
+def require_stride(options: PredictOptions, stride: tuple[int, ...], key: str = "predict.tile") -> None:
     """Refuse tiles that the network cannot take, before any work.
 
     Raises:
         RecipeError: a side is no multiple of the network's stride.
     """
-    sides = (options.tile,) if isinstance(options.tile, int) else options.tile
-    if any(side % stride for side in sides):
-        fitting = [-(-side // stride) * stride for side in sides]
-        would = fitting[0] if isinstance(options.tile, int) else fitting
-        raise RecipeError(f"{key} = {options.tile}: this network takes multiples of {stride}; {would} would do")
+    sides = options.sides(len(stride))
+    if any(side % step for side, step in zip(sides, stride, strict=True)):
+        fitting = [-(-side // step) * step for side, step in zip(sides, stride, strict=True)]
+        steps, would = (v[0] if len(set(v)) == 1 else v for v in (stride, fitting))
+        raise RecipeError(f"{key} = {options.tile}: this network takes multiples of {steps}; {would} would do")
 
 
 def fit_tile(options: PredictOptions, shape: tuple[int, ...], stride: int = 32) -> PredictOptions:

@@ -39,7 +39,7 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
     with talk.bar("opening images", total=len(fold.train) + len(fold.validation)) as advance:
         trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
     spacing = recipe.data.working_spacing(trained[0].source.space.rank)
-    tile = (recipe.data.tile,) * spacing.rank
+    tile = recipe.data.sides(spacing.rank)
     intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
     inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity, trained[0].source.dtype.name)
     for case in (*trained, *held):

@@ -143,7 +143,7 @@ def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) 
     }
     filled.setdefault("model", {})["pretrained"] = "never"
     recipe = build(filled)
-    shape = (recipe.train.batch, data.channels, recipe.data.tile, recipe.data.tile)
+    shape = (recipe.train.batch, data.channels, *recipe.data.sides())
     seconds = time_steps(
         lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device
     )
