@@ -26,6 +26,8 @@ class ModelOptions:
         pretrained: "preferred" warns and goes on with random weights where none can be had; "required" stops; "never".
         decoder_channels: width of the decoder, coarse to fine (U-Net: one number a stage); empty: the architecture's own.
         dropout: share of decoder features dropped while training.
+        slices_in: 0 for images; for volumes the number of neighbouring slices a 2-D network sees.
+        slices_out: for how many of them, the central ones, it answers: 1 or all.
     """
 
     architecture: Literal["unet", "fpn"] = "unet"
@@ -33,6 +35,8 @@ class ModelOptions:
     pretrained: Pretrained = "preferred"
     decoder_channels: tuple[int, ...] = ()
     dropout: float = 0.0
+    slices_in: int = 0
+    slices_out: int = 1
 
 
 def _unet(options: ModelOptions) -> dict[str, object]:

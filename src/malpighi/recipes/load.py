@@ -18,6 +18,8 @@ from malpighi.recipes.recipe import Recipe
 AUTO = "auto"
 """Value of a key that `plan` fills from data and machine."""
 
+_FILLED = ("task",)  # keys outside of sections that may be "auto"
+
 
 def list_recipes() -> dict[str, str]:
     """Names of the recipes that come with malpighi → what each one is, in one line."""
@@ -58,7 +60,7 @@ def read_raw(recipe: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     for override in overrides:
         _override(raw, override)
         check_keys(raw, f"--set {override}")
-    _build({section: _told(values) for section, values in raw.items()}, where)
+    _build({key: _told(value) for key, value in raw.items() if not (key in _FILLED and value == AUTO)}, where)
     return raw
 
 
@@ -112,7 +114,7 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """
     check_keys(raw, where)
     for key, value in _flatten(raw):
-        if value == AUTO and "." in key:
+        if value == AUTO and ("." in key or key in _FILLED):
             raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
     return _build(raw, where)
 

@@ -4,81 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from typing import Any
 
 from malpighi.errors import RecipeError
+from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, Raw, Rule, StepTimes, get, put
 from malpighi.recipes.load import AUTO
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What was measured of the data.
-
-    Attributes:
-        cases: annotated images that may be trained on.
-        channels: of each image.
-        dtype: of the voxels, "uint8", "uint16", ….
-        unit: "µm" where every image says its pixel size, else "px".
-        spacing: median level-0 pixel size in `unit` (1 in pixels).
-        side: median of the images' shorter sides in y and x, level-0 pixels.
-        diameter: typical diameter of an object, level-0 pixels (half of the object area is in larger ones); NaN: no object.
-        foreground: share of annotated area that is of any class.
-    """
-
-    cases: int
-    channels: int
-    dtype: str
-    unit: str
-    spacing: float
-    side: float
-    diameter: float
-    foreground: float
-
-
-@dataclass(frozen=True)
-class MachineFacts:
-    """What the work will run on: "cpu", "cuda" or "mps"; its name; its memory in GiB; cores."""
-
-    device: str
-    name: str
-    memory_gb: float
-    cores: int
-
-    @property
-    def gpu(self) -> bool:
-        """Whether an accelerator was found."""
-        return self.device != "cpu"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One value that was chosen, and why, in words for the report."""
-
-    key: str
-    value: Any
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For plan.json."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Seconds of one training step by (precision, channels_last), as measured with the chosen network."""
-
-    seconds: Mapping[tuple[str, bool], float]
-
-    @property
-    def best(self) -> tuple[str, bool]:
-        """The fastest setting."""
-        return min(self.seconds, key=lambda key: self.seconds[key])
-
-
-Raw = Mapping[str, Any]
-Rule = Callable[[DataFacts, MachineFacts, Raw], tuple[Any, str]]
+from malpighi.recipes.volumes import VOLUME_RULES
 
 OBJECT_PIXELS = 96  # a typical object should span about this many working pixels: enough for its shape, few tiles
 SPECK = 50  # the smallest object that is kept has this part of a typical one's area
@@ -104,12 +36,14 @@ def plan(
     """
     full = copy.deepcopy(dict(raw))
     choices: list[Choice] = []
-    for key, rule in RULES.items():
-        if _get(full, key) == AUTO:
+    rules = RULES if data.rank == 2 else {**RULES, **VOLUME_RULES}
+    for key, rule in rules.items():
+        if get(full, key) == AUTO:
             value, reason = rule(data, machine, full)
-            _put(full, key, value)
+            put(full, key, value)
             choices.append(Choice(key, value, reason))
     choices += _measured(full, machine, measure)
+    _require_kind(full, data)
     left = [
         f"{section}.{key}"
         for section, table in full.items()
@@ -123,6 +57,17 @@ def plan(
     return full, choices
 
 
+def _require_kind(full: Raw, data: DataFacts) -> None:
+    """A recipe for slides is not one for volumes."""
+    wanted = {2: "ftu", 3: "vessels"}[data.rank]
+    if full.get("task", "ftu") != wanted:
+        what = {2: "two-dimensional images", 3: "volumes"}
+        raise RecipeError(
+            f"recipe {full.get('name', '')}: is for {what[5 - data.rank]} (task = {full.get('task', 'ftu')!r}), the data are "
+            f"{what[data.rank]}; `malpighi recipes` lists others, and `auto` takes both"
+        )
+
+
 def _unit(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
     if data.unit == "µm":
         return "µm", "every image says its pixel size"
@@ -130,9 +75,9 @@ def _unit(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
 
 
 def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, str]:
-    if _get(raw, "data.unit") != data.unit:
+    if get(raw, "data.unit") != data.unit:
         raise RecipeError(
-            f"data.unit = {_get(raw, 'data.unit')!r}, but the images are in {data.unit}; give --spacing, or data.spacing"
+            f"data.unit = {get(raw, 'data.unit')!r}, but the images are in {data.unit}; give --spacing, or data.spacing"
         )
     if math.isnan(data.diameter):
         return data.spacing, "no objects to measure: full resolution"
@@ -147,7 +92,7 @@ def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, s
 
 
 def _tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    reduction = _get(raw, "data.spacing") / data.spacing
+    reduction = get(raw, "data.spacing") / data.spacing
     span = (data.diameter if not math.isnan(data.diameter) else 64 * reduction) / reduction
     wanted = 64 * max(2, round(OBJECTS_A_TILE * span / 64))
     limit = 512 if machine.gpu else 256
@@ -164,7 +109,7 @@ def _encoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str
 
 
 def _decoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
-    if _get(raw, "model.architecture") == "fpn":
+    if get(raw, "model.architecture") == "fpn":
         return [128], "the pyramid's usual width halved"
     if machine.gpu:
         return [256, 128, 64, 32, 16], "the usual widths of a U-Net"
@@ -172,7 +117,7 @@ def _decoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int
 
 
 def _batch(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    tile = _get(raw, "data.tile")
+    tile = get(raw, "data.tile")
     if not machine.gpu:
         value = max(4, min(16, round(8 * (256 / tile) ** 2)))
         return value, f"eight 256² tiles' worth of pixels a step suits a CPU; tiles are {tile}²"
@@ -187,7 +132,7 @@ def _foreground(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float
 
 
 def _predict_tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    tile = _get(raw, "data.tile")
+    tile = get(raw, "data.tile")
     value = max(tile, 512)
     return (
         value,
@@ -219,11 +164,21 @@ def _min_area(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, 
     return value, f"a typical object has {area:.0f} {data.unit}²; less than 1/{SPECK} of it is a speck"
 
 
+def _plain(value: Any) -> Rule:
+    """What concerns volumes alone."""
+    return lambda data, machine, raw: (value, "two-dimensional images")
+
+
 RULES: dict[str, Rule] = {
+    "task": _plain("ftu"),
     "data.unit": _unit,
     "data.spacing": _spacing,
+    "data.axes": _plain(["z"]),
+    "model.slices_in": _plain(0),
+    "model.slices_out": _plain(1),
     "data.tile": _tile,
     "intensity.kind": _intensity,
+    "intensity.per": _plain("dataset"),
     "sampling.foreground": _foreground,
     "model.encoder": _encoder,
     "model.decoder_channels": _decoder,
@@ -240,20 +195,20 @@ MEASURED = ("train.precision", "train.channels_last", "train.steps", "train.vali
 
 
 def _measured(full: dict[str, Any], machine: MachineFacts, measure: Callable[[Raw], StepTimes]) -> list[Choice]:
-    wanted = [key for key in MEASURED if _get(full, key) == AUTO]
+    wanted = [key for key in MEASURED if get(full, key) == AUTO]
     if not wanted:
         return []
     times = measure(full)
     precision, layout = times.best
     if "train.precision" not in wanted:
-        precision = _get(full, "train.precision") or "float32"
-    if "train.channels_last" not in wanted and _get(full, "train.channels_last") is not None:
-        layout = _get(full, "train.channels_last")
+        precision = get(full, "train.precision") or "float32"
+    if "train.channels_last" not in wanted and get(full, "train.channels_last") is not None:
+        layout = get(full, "train.channels_last")
     seconds = times.seconds.get((precision, layout), min(times.seconds.values()))
     table = ", ".join(f"{p}{' channels-last' if c else ''} {s * 1e3:.0f} ms" for (p, c), s in times.seconds.items())
-    minutes = _get(full, "train.minutes") or DEFAULT_MINUTES
+    minutes = get(full, "train.minutes") or DEFAULT_MINUTES
     steps = int(max(50, min(20_000, minutes * 60 * STEP_SHARE / seconds)))
-    given = _get(full, "train.steps")
+    given = get(full, "train.steps")
     validate_every = max(25, math.ceil((steps if given in (AUTO, None) else given) / 10))
     values: dict[str, tuple[Any, str]] = {
         "train.precision": (precision, f"measured a step: {table}"),
@@ -262,19 +217,9 @@ def _measured(full: dict[str, Any], machine: MachineFacts, measure: Callable[[Ra
         "train.validate_every": (validate_every, "ten looks at the held-out images over the run"),
     }
     for key in wanted:
-        _put(full, key, values[key][0])
+        put(full, key, values[key][0])
     return [Choice(key, *values[key]) for key in wanted]
 
 
 DEFAULT_MINUTES = 30.0
 STEP_SHARE = 0.8  # of the time planned for; the rest is validation
-
-
-def _get(raw: Raw, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return raw.get(section, {}).get(name)
-
-
-def _put(raw: dict[str, Any], key: str, value: Any) -> None:
-    section, _, name = key.partition(".")
-    raw.setdefault(section, {})[name] = value

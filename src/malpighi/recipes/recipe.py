@@ -17,7 +17,6 @@ from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions
 from malpighi.training.options import OptimOptions, TrainOptions
 
-
 Axis = Literal["z", "y", "x"]
 Number = TypeVar("Number", int, float)
 

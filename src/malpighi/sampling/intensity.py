@@ -35,6 +35,7 @@ class IntensityOptions:
             to 0 … 1), or "auto": "imagenet" for 8-bit RGB, else "percentile".
         low: lower percentile for clipping.
         high: upper percentile for clipping.
+        per: "dataset": one scale for all images; "image": each is measured by itself.
         range: for "range", the two limits; empty takes the type's own (0 … 255, 0 … 65535, floats 0 … 1).
     """
 
@@ -42,6 +43,7 @@ class IntensityOptions:
     low: float = 0.5
     high: float = 99.5
     range: tuple[float, ...] = ()
+    per: Literal["dataset", "image"] = "dataset"
 
     def __post_init__(self) -> None:
         if self.kind not in ("auto", "imagenet", "measured", "percentile", "zscore", "range"):

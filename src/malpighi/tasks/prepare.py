@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from malpighi.annotations.files import replacing
-from malpighi.errors import DataError, SpacingError
+from malpighi.errors import DataError, RecipeError, SpacingError
 from malpighi.inference.store import names_a_folder
 from malpighi.recipes.load import build
-from malpighi.recipes.plan import Choice, DataFacts, MachineFacts, StepTimes, plan
+from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, StepTimes
+from malpighi.recipes.plan import plan
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.survey import Survey
 
@@ -70,9 +71,14 @@ def _require_network(recipe: Recipe, channels: int) -> None:
     from malpighi.models.build import build_network
     from malpighi.tasks.image import require_stride
 
-    stride = build_network(replace(recipe.model, pretrained="never"), channels, max(1, len(recipe.data.classes))).stride
-    require_stride(replace(recipe.predict, tile=recipe.data.tile), stride, "data.tile")
-    require_stride(recipe.predict, stride)
+    network = build_network(replace(recipe.model, pretrained="never"), channels, max(1, len(recipe.data.classes)))
+    require_stride(replace(recipe.predict, tile=recipe.data.tile), network.stride, "data.tile")
+    if slices := getattr(network, "slices", None):  # in prediction the tile is a stack through which the slices slide
+        depth = recipe.data.sides(3)[0]
+        if depth != slices[0]:
+            raise RecipeError(f"data.tile {recipe.data.tile}: a network on {slices[0]} slices takes tiles {slices[0]} deep")
+    else:
+        require_stride(recipe.predict, network.stride)
 
 
 def machine_facts() -> MachineFacts:
@@ -121,6 +127,8 @@ def data_facts(survey: Survey) -> DataFacts:
         side=float(np.median([min(fact.shape[-2:]) for fact in survey.readable])),
         diameter=float(np.median(diameters)) if diameters else float("nan"),
         foreground=float(np.nanmean(shares)) if shares else float("nan"),
+        shape=tuple(int(n) for n in np.median([fact.shape for fact in survey.readable], axis=0)),
+        voxel=survey.spacing or (1.0,) * survey.rank,
     )
 
 
@@ -143,7 +151,7 @@ def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) 
     }
     filled.setdefault("model", {})["pretrained"] = "never"
     recipe = build(filled)
-    shape = (recipe.train.batch, data.channels, *recipe.data.sides())
+    shape = (recipe.train.batch, data.channels, *recipe.data.sides(data.rank))
     seconds = time_steps(
         lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device
     )
