@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from malpighi.errors import DataError
+from malpighi.models.layout import memory_formats
 from malpighi.models.losses import Loss
 from malpighi.sampling.dataset import Batch
 from malpighi.training.average import Average
@@ -92,8 +93,8 @@ def fit(
     Raises:
         DataError: the loss is no longer finite.
     """
-    layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    task.network.to(memory_format=layout)
+    weights, layout = memory_formats(task.network, options.channels_last)
+    task.network.to(memory_format=weights)
     optimiser = build_optimiser(task.network, optim)
     network, optimiser = fabric.setup(task.network, optimiser)
     state = _State(task.network, optimiser, Schedule(optim, options.steps), Average(task.network, optim.average))
