@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from malpighi.errors import RecipeError
-from malpighi.recipes.load import AUTO, build, read_raw
 from malpighi.recipes.facts import DataFacts, MachineFacts, StepTimes
+from malpighi.recipes.load import AUTO, build, read_raw
 from malpighi.recipes.plan import MEASURED, RULES, plan
 
 SLIDES = DataFacts(20, channels=3, dtype="uint8", unit="µm", spacing=0.5, side=20_000, diameter=400, foreground=0.02)

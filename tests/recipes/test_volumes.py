@@ -59,7 +59,7 @@ def test_a_thin_stack_and_long_voxels_are_cut_along_z_alone():
 
 def test_a_recipe_for_slides_refuses_volumes_and_the_reverse():
     slides = DataFacts(20, channels=3, dtype="uint8", unit="µm", spacing=0.5, side=9000, diameter=400, foreground=0.02)
-    with pytest.raises(RecipeError, match="two-dimensional images .* the data are volumes; .*auto"):
+    with pytest.raises(RecipeError, match=r"two-dimensional images .* the data are volumes; .*auto"):
         _plan(recipe="demo")
-    with pytest.raises(RecipeError, match="for volumes .* two-dimensional images"):
+    with pytest.raises(RecipeError, match=r"for volumes .* two-dimensional images"):
         _plan(slides, overrides=["task=vessels"])
