@@ -14,13 +14,14 @@ from malpighi.sampling.dataset import TileBatches
 from malpighi.sampling.folds import Fold, make_folds
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.intensity import measure_intensity
+from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.run import Inputs
 from malpighi.tasks.talk import Talk
 
 
 @dataclass(frozen=True)
 class Material:
-    """Open cases on both sides of the split, the batches, and what the network takes and gives."""
+    """Open cases on both sides of the split (volumes once a direction), the batches, what the network takes and gives."""
 
     trained: tuple[OpenCase, ...]
     held: tuple[OpenCase, ...]
@@ -44,6 +45,9 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
     inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity, trained[0].source.dtype.name)
     for case in (*trained, *held):
         inputs.check(case.source)
+    if spacing.rank == 3:
+        require_alike(recipe.data.axes, spacing)
+        trained = tuple(turned(case, axis) for case in trained for axis in recipe.data.axes)
     with talk.bar("finding objects to train on", total=len(trained)) as advance:
         foreground = [_points(case, spacing, tile, advance) for case in trained]
     options = recipe.train
