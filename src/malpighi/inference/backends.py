@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from malpighi.errors import RecipeError
-from malpighi.inference.options import Flips
+from malpighi.inference.options import Average, Flips
 from malpighi.inference.predict import Forward
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def torch_forward(
     precision: Precision = "float32",
     flips: Flips = "none",
     channels_last: bool = False,
+    average: Average = "probability",
 ) -> Forward:
     """A network as a `Forward`: voxels as read go to the device as they are, 8 bits where the image has 8 bits.
 
@@ -43,6 +44,7 @@ def torch_forward(
         precision: "float32", or autocast to "bfloat16" or "float16".
         flips: mean of the probabilities over mirrored (and turned) copies of the batch.
         channels_last: memory order that convolutions of some devices prefer.
+        average: "probability" means the probabilities over flips, "logit" takes the sigmoid of the mean logit.
 
     Raises:
         RecipeError: "d4" and a tile whose last two sides differ.
@@ -54,17 +56,19 @@ def torch_forward(
     network = network.eval().to(device).to(memory_format=orders.get(int(getattr(network, "rank", 2)), plain))
 
     def forward(tiles: np.ndarray) -> np.ndarray:
-        with torch.inference_mode(), _autocast(device, precision):
-            batch = torch.from_numpy(_supported(tiles)).to(device)
+        with torch.inference_mode(), autocast(device, precision):
+            batch = torch.from_numpy(supported(tiles)).to(device)
             x = intensity.apply(batch).contiguous(memory_format=orders.get(batch.ndim - 2, plain))
             total: Tensor | None = None
             turns = symmetries(flips, x.shape[2:])
             for turn in turns:
-                logits = network(_turned(x, turn)).logits
-                found = _turned_back(torch.sigmoid(logits.float()), turn)
+                logits = network(turned(x, turn)).logits
+                found = logits.float().clone() if average == "logit" else torch.sigmoid(logits.float())
+                found = turned_back(found, turn)
                 total = found if total is None else total.add_(found)
             assert total is not None
-            return total.div_(len(turns)).contiguous().cpu().numpy()
+            total.div_(len(turns))
+            return (total.sigmoid_() if average == "logit" else total).contiguous().cpu().numpy()
 
     return forward
 
@@ -73,34 +77,41 @@ Turn = tuple[tuple[int, ...], bool]
 """Axes (from the end) to mirror, and whether the last two axes are exchanged first."""
 
 
-def symmetries(flips: Flips, tile: Sequence[int]) -> list[Turn]:
-    """What a tile is turned by: none; all mirrorings of its axes; or those also with the last two axes exchanged."""
+def symmetries(flips: Flips, tile: Sequence[int], square: bool = True) -> list[Turn]:
+    """What a tile is turned by: none; all mirrorings of its axes; or those also with the last two axes exchanged.
+
+    Raises:
+        RecipeError: the last two axes would be exchanged, must be `square`, and differ.
+    """
     if flips == "none":
         return [((), False)]
     axes = range(-len(tile), 0)
     mirrors = [found for n in range(len(tile) + 1) for found in itertools.combinations(axes, n)]
     if flips == "flips":
         return [(mirror, False) for mirror in mirrors]
-    if tile[-1] != tile[-2]:
+    if square and tile[-1] != tile[-2]:
         raise RecipeError(
             f"flips 'd4' turn the tile, whose last two sides {tuple(tile[-2:])} differ; use 'flips' or a square tile"
         )
     return [(mirror, exchanged) for exchanged in (False, True) for mirror in mirrors]
 
 
-def _turned(x: Tensor, turn: Turn) -> Tensor:
+def turned(x: Tensor, turn: Turn) -> Tensor:
+    """`x`, of any number of leading axes, turned."""
     mirror, exchanged = turn
     x = x.transpose(-1, -2) if exchanged else x
     return x.flip(mirror) if mirror else x
 
 
-def _turned_back(x: Tensor, turn: Turn) -> Tensor:
+def turned_back(x: Tensor, turn: Turn) -> Tensor:
+    """The reverse of `turned`."""
     mirror, exchanged = turn
     x = x.flip(mirror) if mirror else x
     return x.transpose(-1, -2) if exchanged else x
 
 
-def _autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[object]:
+def autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Where a network computes in `precision`."""
     import torch
 
     if precision == "float32":
@@ -109,7 +120,7 @@ def _autocast(device: str | torch.device, precision: Precision) -> AbstractConte
     return torch.autocast(kind, dtype=getattr(torch, precision))
 
 
-def _supported(tiles: np.ndarray) -> np.ndarray:
+def supported(tiles: np.ndarray) -> np.ndarray:
     """The voxels in a type that torch computes with: unsigned 16 and 32 bits it only stores."""
     wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
     tiles = tiles.astype(wider.get(tiles.dtype.name, tiles.dtype), copy=False)

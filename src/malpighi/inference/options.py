@@ -11,8 +11,9 @@ from malpighi.geometry import Grid
 
 WindowKind = Literal["center", "gaussian", "pyramid"]
 Flips = Literal["none", "flips", "d4"]
+Average = Literal["probability", "logit"]
 
-_BUDGET_MB = {2: 128, 3: 2048}
+_BUDGET_MB = {2: 128, 3: 256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,18 @@ class PredictOptions:
             and "pyramid" (linear): weighted mean of all tiles over a voxel.
         batch: tiles a forward pass; the last batch is padded to it.
         flips: test-time augmentation: "flips" averages over mirrors along every axis (2-D: 4 passes, 3-D: 8), "d4" also
-            over the exchange of the last two axes, which makes all right-angle turns (8; 16).
+            over the exchange of the last two axes, which makes all right-angle turns (8; 16). Networks on slices are
+            turned in plane only (4; 8), along each of `data.axes`.
+        average: of flips, axes and overlapping slices: "probability" is the mean probability, "logit" the probability of
+            the mean logit, which lets a sure answer outweigh doubts. Overlapping tiles are joined as `window` says.
         thresholds: probability from which a voxel is part of a class; one for all classes, or one a class.
-        skip_blank: leave out tiles that show only glass.
+        top: instead of `thresholds`: the given per cent of an image's voxels, the most probable ones, are of the class (of
+            each class), however sure the network is; 0: off.
+        skip_blank: leave out tiles that show only glass, of 8-bit RGB images; volumes have none and are never skipped.
         probabilities: also store the probabilities, 8 bits each.
         readers: threads that read ahead.
-        memory_mb: what the unfinished part of the result may take; a wider image is worked in columns. 0: 128 in 2-D,
-            2048 in 3-D.
+        memory_mb: what the unfinished part of the result may take; a wider image is worked in columns, and tiles on the
+            border of two are predicted twice. 0: 128 in 2-D, 256 in 3-D.
     """
 
     tile: int | tuple[int, ...] = 512
@@ -40,7 +46,9 @@ class PredictOptions:
     window: WindowKind = "gaussian"
     batch: int = 4
     flips: Flips = "none"
+    average: Average = "probability"
     thresholds: tuple[float, ...] = (0.5,)
+    top: float = 0.0
     skip_blank: bool = True
     probabilities: bool = False
     readers: int = 2
@@ -54,6 +62,8 @@ class PredictOptions:
         _require(0 <= self.overlap <= 0.9, f"overlap {self.overlap}: the share of the tile must lie in 0 … 0.9")
         _require(self.window in ("center", "gaussian", "pyramid"), f"window {self.window!r}: use center, gaussian or pyramid")
         _require(self.flips in ("none", "flips", "d4"), f"flips {self.flips!r}: use none, flips or d4")
+        _require(self.average in ("probability", "logit"), f"average {self.average!r}: use probability or logit")
+        _require(0 <= self.top < 100, f"top {self.top}: per cent of the voxels, 0 (off) … 100")
         _require(self.batch > 0, f"batch {self.batch}: must be at least 1")
         _require(self.readers > 0, f"readers {self.readers}: must be at least 1")
         _require(self.memory_mb >= 0, f"memory_mb {self.memory_mb}: must be 0 (automatic) or more")
@@ -81,7 +91,7 @@ class PredictOptions:
 
     def budget(self, rank: int) -> int:
         """Bytes that the unfinished part of the result may take."""
-        return (self.memory_mb or _BUDGET_MB.get(rank, 2048)) * 1_000_000
+        return (self.memory_mb or _BUDGET_MB.get(rank, 256)) * 1_000_000
 
 
 def _require(fine: bool, message: str) -> None:
