@@ -1,4 +1,5 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from images.contract import Opened, SourceContract
 from images.pictures import noise
 from malpighi.errors import DataError, TileError
 from malpighi.geometry import Box, Spacing
-from malpighi.images import is_image, ngff, open_image
+from malpighi.images import cache, is_image, ngff, open_image
 from malpighi.images.array import ArraySource
 from malpighi.images.write import write_image
 from malpighi.images.zarr import ZarrSource
@@ -120,3 +121,25 @@ def test_one_corrupt_chunk(tmp_path: Path) -> None:
     expected[:, 16:32, 32:48] = 0
     np.testing.assert_array_equal(source.read(box), expected)
     assert [d.box for d in source.damage] == [Box((16, 32), (16, 16))]
+
+
+def test_boxes_that_overlap_decode_each_chunk_once(tmp_path: Path) -> None:
+    array = noise(40, 50, 60, dtype=np.uint16)
+    zarr.create_array(tmp_path / "a.zarr", data=array, chunks=(16, 16, 16))
+    source = open_image(tmp_path / "a.zarr")
+    before = cache.tiles.decoded
+    with ThreadPoolExecutor(4) as pool:
+        boxes = list(Box.of_shape(array.shape).split((8, 8, 8)))
+        for box, tile in zip(boxes, pool.map(lambda b: source.read(b.grow(8), pad=0), boxes), strict=True):
+            inside = box.grow(8).clip(array.shape)
+            np.testing.assert_array_equal(tile[(0, *inside.relative_to(box.grow(8).start).slices)], array[inside.slices])
+    assert cache.tiles.decoded - before == array.size
+
+
+def test_closing_lets_go_of_its_chunks(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=noise(20, 20), chunks=(16, 16))
+    before = cache.tiles.bytes
+    with open_image(tmp_path / "a.zarr") as source:
+        source.read(Box.of_shape((20, 20)))
+        assert cache.tiles.bytes == before + 400
+    assert cache.tiles.bytes == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import gzip
 import os
-import tempfile
 import threading
 import zlib
 from collections import OrderedDict
@@ -15,7 +14,10 @@ from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
-from malpighi.errors import DataError, OutputError
+from malpighi.errors import DataError
+from malpighi.images.replacing import replacing
+
+__all__ = ["no_collector", "once_per_file", "read_text", "replacing"]
 
 T = TypeVar("T")
 
@@ -73,32 +75,3 @@ def no_collector() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; becomes `path` when the block ends well, and vanishes when it does not."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); check the folder and its permissions") from error
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp's 0600 is for secrets
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
-        ) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import zarr
 
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
-from malpighi.images import ngff
+from malpighi.images import cache, ngff
 from malpighi.images.base import Source
 from malpighi.images.color import channel_names
+
+_owners = itertools.count()
 
 
 class ZarrSource(Source):
@@ -23,6 +27,8 @@ class ZarrSource(Source):
     """
 
     def __init__(self, path: Path) -> None:
+        self._key = ("zarr", next(_owners))
+        self._locks = tuple(threading.Lock() for _ in range(16))
         labels: tuple[str, ...] = ()
         entry: dict[str, Any] = {}
         try:
@@ -52,28 +58,48 @@ class ZarrSource(Source):
         super().__init__(str(path), Space(shapes, size, spatial), first.dtype, channels)
 
     def _read(self, box: Box, level: int) -> np.ndarray:
-        try:
-            return self._slice(box, level)
-        except Exception as error:  # a codec's own; find which chunk it is
-            chunk = self._chunk(level)
-            if box.snap(chunk).clip(self.space.shapes[level]).size <= chunk or len(list(box.split(chunk))) == 1:
-                self.note_damage(level, box.snap(chunk).clip(self.space.shapes[level]), str(error) or type(error).__name__)
-                return np.full((len(self.channels), *box.size), self.fill, self.dtype)
-        out = np.empty((len(self.channels), *box.size), self.dtype)
-        for piece in box.split(chunk):
-            out[(slice(None), *piece.relative_to(box.start).slices)] = self._read(piece, level)
-        return out
+        """Chunk by chunk, through the shared cache: boxes that overlap decode what they share once."""
+        array = self._arrays[level]
+        within = dict(zip(self._spatial, zip(box.start, box.size, strict=True), strict=True))
+        given = [within.get(a, (0, n)) for a, n in zip(self._names, array.shape, strict=True)]
+        region = Box(tuple(start for start, _ in given), tuple(size for _, size in given))
+        out = np.empty(region.size, self.dtype)
+        for piece in region.split(array.chunks):
+            index = tuple(a // n for a, n in zip(piece.start, array.chunks, strict=True))
+            corner = tuple(i * n for i, n in zip(index, array.chunks, strict=True))
+            chunk = self._chunk(level, index)
+            inside = piece.relative_to(region.start).slices
+            out[inside] = self.fill if chunk is None else chunk[piece.relative_to(corner).slices]
+        return self._in_order(out)
 
-    def _slice(self, box: Box, level: int) -> np.ndarray:
-        where = dict(zip(self._spatial, box.slices, strict=True))
-        index = tuple(where.get(a, slice(None) if a == "c" else 0) for a in self._names)
-        array = np.asarray(self._arrays[level][index])
-        kept = [a for a in self._names if a in where or a == "c"]
-        array = array.transpose([kept.index(a) for a in ("c", *self._spatial) if a in kept])
+    def _in_order(self, array: np.ndarray) -> np.ndarray:
+        """(channel, *spatial) of what has the file's axes."""
+        kept = [a for a in self._names if a in self._spatial or a == "c"]
+        dropped = tuple(k for k, a in enumerate(self._names) if a not in kept)
+        array = array.squeeze(dropped).transpose([kept.index(a) for a in ("c", *self._spatial) if a in kept])
         return array if "c" in kept else array[None]
 
-    def _chunk(self, level: int) -> tuple[int, ...]:
-        return tuple(self._arrays[level].chunks[self._names.index(a)] for a in self._spatial)
+    def _chunk(self, level: int, index: tuple[int, ...]) -> np.ndarray | None:
+        """A decoded chunk, in the file's axes, cut at the image's border; None where it is damaged."""
+        key = (self._key, level, *index)
+        with self._locks[hash(key) % len(self._locks)]:  # two threads that want one chunk decode it once
+            chunk = cache.tiles.get(key)
+            if chunk is not None:
+                return chunk
+            array = self._arrays[level]
+            box = Box(tuple(i * n for i, n in zip(index, array.chunks, strict=True)), array.chunks).clip(array.shape)
+            try:
+                chunk = np.asarray(array[box.slices])
+            except Exception as error:  # a codec's own
+                place = [(box.start[k], box.size[k]) for k in map(self._names.index, self._spatial)]
+                spatial = Box(tuple(start for start, _ in place), tuple(size for _, size in place))
+                self.note_damage(level, spatial, str(error) or type(error).__name__)
+                return None
+            cache.tiles.put(key, chunk)
+            return chunk
+
+    def _close(self) -> None:
+        cache.tiles.drop(self._key)
 
 
 def _multiscale(path: Path, group: Any) -> dict[str, Any]:
