@@ -63,3 +63,12 @@ def test_a_recipe_for_slides_refuses_volumes_and_the_reverse():
         _plan(recipe="demo")
     with pytest.raises(RecipeError, match=r"for volumes .* two-dimensional images"):
         _plan(slides, overrides=["task=vessels"])
+
+
+def test_a_network_in_3d_gets_cubes_and_no_slices():
+    recipe = build(_plan(overrides=["model.architecture=res-unet3d"])[0])
+    assert recipe.model.slices_in == 0
+    assert recipe.data.axes == ("z",)
+    assert recipe.data.tile == (64, 64, 64)
+    assert build(_plan(STACK, overrides=["model.architecture=res-unet3d"])[0]).data.tile == (32, 64, 64)
+    assert recipe.train.batch == 2

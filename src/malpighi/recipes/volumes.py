@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from malpighi.models.build import VOLUME
 from malpighi.recipes.facts import DataFacts, MachineFacts, Raw, Rule, get
 
 THIN = 48  # a stack with fewer slices, or with voxels this many times as long as wide, has no useful other direction
@@ -28,32 +29,44 @@ def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float | 
     return list(data.voxel), "full resolution along every axis: vessels are thin"
 
 
+def _solid(raw: Raw) -> bool:
+    """Whether the network is 3-D by itself."""
+    return get(raw, "model.architecture") in VOLUME
+
+
 def _axes(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[str], str]:
+    if _solid(raw):
+        return ["z"], "the network is 3-D by itself: one direction shows it all"
     why = _sliced(data)
     return (["z"], why) if why else (["z", "y", "x"], "voxels are as long as wide: slices along all three axes, averaged")
 
 
 def _slices_in(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    return (
-        SLICES,
-        f"{SLICES} neighbouring slices: the encoders of images see some depth, and learn in a fraction of a 3-D network's time",
-    )
+    if _solid(raw):
+        return 0, "the network is 3-D by itself"
+    return SLICES, "neighbouring slices show an image encoder some depth, at the price of a 2-D network"
 
 
 def _slices_out(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
     k = get(raw, "model.slices_in")
+    if not k:
+        return 1, "the network is 3-D by itself"
     return k, f"all {k} slices that go in come out; overlapping answers are averaged"
 
 
 def _tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
-    side = 256 if machine.gpu else 128
-    fitting = 32 * max(1, math.ceil(min(data.shape[-2:]) / 32))
-    value = min(side, fitting)
-    return [
-        get(raw, "model.slices_in"),
-        value,
-        value,
-    ], f"slices of {value}²: {'the images allow no more' if value < side else 'vessels need little around them'}"
+    if _solid(raw):
+        sides = [min(128 if machine.gpu else 64, _up(n, 16)) for n in data.shape]
+        return (
+            sides,
+            f"what {'a GPU' if machine.gpu else 'a CPU'} learns from in reasonable time; no more than the volumes hold",
+        )
+    side = min(256 if machine.gpu else 128, _up(min(data.shape[-2:]), 32))
+    return [get(raw, "model.slices_in"), side, side], f"slices of {side}²: vessels need little around them"
+
+
+def _up(n: int, step: int) -> int:
+    return step * math.ceil(n / step)
 
 
 def _per(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
@@ -61,28 +74,39 @@ def _per(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
 
 
 def _encoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str]:
+    if _solid(raw):
+        return "resnet18", "of no use: the network has no encoder"
     return ("resnet34", f"a GPU ({machine.name}) affords it") if machine.gpu else ("resnet18", "a CPU affords it")
 
 
+def _decoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
+    if get(raw, "model.architecture") != "unet":
+        return [], "the network's own"
+    if machine.gpu:
+        return [256, 128, 64, 32, 32], "the usual widths of a U-Net, wider at full resolution: vessels are thin"
+    return [128, 64, 32, 32, 16], "a light decoder: on a CPU its full-resolution stages cost most"
+
+
 def _batch(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    side = get(raw, "data.tile")[-1]
-    value = (
-        int(max(8, min(64, machine.memory_gb * 2 * (256 / side) ** 2)))
-        if machine.gpu
-        else max(4, round(16 * (128 / side) ** 2))
-    )
-    return value, f"{value} tiles of {side}² a step"
+    tile = get(raw, "data.tile")
+    share = math.prod(tile[-3:] if _solid(raw) else tile[-2:]) / (64**3 if _solid(raw) else 128**2)
+    most, least, usual = (64, 2, 4 if _solid(raw) else 16) if machine.gpu else (32, 2, 2 if _solid(raw) else 16)
+    usual = usual * max(1, round(machine.memory_gb / 40)) if machine.gpu else usual
+    value = max(least, min(most, round(usual / share)))
+    return value, f"{value} tiles of {' × '.join(str(n) for n in tile)} a step suit {'the device' if machine.gpu else 'a CPU'}"
 
 
 def _predict_tile(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
-    sides = [min(192, 32 * math.ceil(n / 32)) for n in data.shape]
-    if len(get(raw, "data.axes")) == 1:
-        sides = [min(64, data.shape[0]), *(min(384, 32 * math.ceil(n / 32)) for n in data.shape[1:])]
-    return sides, "cubes that are cut along every axis in memory" if len(get(raw, "data.axes")) > 1 else "stacks of slices"
+    if _solid(raw):
+        sides = [min(160 if machine.gpu else 96, _up(n, 16)) for n in data.shape]
+        return sides, "larger than in training: less overlap"
+    if len(get(raw, "data.axes")) > 1:
+        return [min(192, n) for n in data.shape], "cubes, cut along every axis in memory"
+    return [min(64, data.shape[0]), *(min(512, n) for n in data.shape[1:])], "stacks of slices"
 
 
 def _predict_batch(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[int, str]:
-    return 1, "a tile of a volume is a batch of slices by itself"
+    return 1, "a tile of a volume is work enough at a time"
 
 
 def _min_area(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float, str]:
@@ -99,6 +123,7 @@ VOLUME_RULES: dict[str, Rule] = {
     "data.tile": _tile,
     "intensity.per": _per,
     "model.encoder": _encoder,
+    "model.decoder_channels": _decoder,
     "train.batch": _batch,
     "predict.tile": _predict_tile,
     "predict.batch": _predict_batch,
