@@ -1,11 +1,11 @@
-import math
+import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.test_window import grids
 from malpighi.geometry import Box, Grid
-from malpighi.inference.route import columns, route
+from malpighi.inference.route import columns, open_voxels, route
 from malpighi.inference.window import Window
 
 
@@ -57,20 +57,44 @@ def test_each_box_is_finished_once_by_the_last_tile_that_feeds_it(grid, align, k
 def test_columns_partition_the_region_along_output_boxes_and_keep_to_the_budget(axes, budget):
     region = Box(tuple(a for a, _, _ in axes), tuple(n for _, n, _ in axes))
     align = tuple(s for _, _, s in axes)
-    found = columns(region, align, align, 2, budget)
+    grid = Grid(region.stop, align, tuple(-(-s // 2) for s in align))
+    found = columns(region, align, grid, 2, budget)
 
     assert sum(c.volume for c in found) == region.volume
     pieces = sorted(piece for c in found for piece in c.split(align))
     assert pieces == sorted(region.split(align))
     for column in found:
         assert column.size[0] == region.size[0]
-        height = min(region.size[0], 2 * align[0])
         one_box = len(list(column.split((region.stop[0], *align[1:])))) == 1
-        assert one_box or 4 * 2 * height * math.prod(column.size[1:]) <= budget
+        assert one_box or 4 * 2 * open_voxels(column.size[1:], column.size[0], align, grid) <= budget
 
 
 def test_columns_are_as_equal_as_whole_boxes_allow():
     region = Box.of_shape((100_000, 100_000))
-    found = columns(region, (2048, 2048), (512, 512), 1, 256_000_000)
+    grid = Grid(region.size, (512, 512), (384, 384))
+    found = columns(region, (2048, 2048), grid, 1, 224_000_000)
     widths = [c.size[1] for c in found]
     assert widths == [20_480, 20_480, 20_480, 20_480, 18_080]
+
+
+def test_a_volume_is_cut_along_one_axis_where_two_cuts_would_predict_more_tiles_twice():
+    shape = (1024, 1024, 1024)
+    grid = Grid(shape, (128,) * 3, (64,) * 3)
+    found = columns(Box.of_shape(shape), (32, 256, 256), grid, 1, 256_000_000)
+    assert [c.size for c in found] == [(1024, 1024, 512)] * 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(grids(rank=3), st.tuples(st.integers(2, 9), st.integers(2, 9), st.integers(2, 9)))
+def test_no_more_voxels_are_open_than_was_reckoned(grid, align):
+    window, region = Window(grid, "gaussian"), Box.of_shape(grid.shape)
+    begun: dict[Box, set[tuple[int, ...]]] = {}  # rows and places across that a tile has touched
+    most = 0
+    for visit in route(window, region, align, nothing_done):
+        for box in visit.feeds:
+            part = window.reach(visit.index).intersect(box)
+            begun.setdefault(box, set()).update(itertools.product(*map(range, part.start, part.stop)))
+        most = max(most, sum(map(len, begun.values())))
+        for box in visit.finishes:
+            begun.pop(box)
+    assert most <= open_voxels(grid.shape[1:], grid.shape[0], align, grid)

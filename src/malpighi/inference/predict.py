@@ -23,6 +23,9 @@ from malpighi.sampling.intensity import require_finite
 Forward = Callable[[np.ndarray], np.ndarray]
 """(batch, channel, *tile) voxels as read → (batch, class, *tile) float32 probabilities, a fresh array each time."""
 
+ALIGN = {2: (2048, 2048), 3: (32, 256, 256)}
+"""Output boxes by rank. In 3-D they are thin, because a box waits for its last row: with 128³ tiles at half overlap boxes of
+32 leave 64 rows unfinished, boxes of 128 leave 160 and more."""
 _LONGEST = 256  # visits a batch, so that boxes of bare glass are given away without waiting for the next tissue
 
 
@@ -53,7 +56,7 @@ def predict(
         region: what to predict; None is the whole image. It is clipped to the image.
         keep: asked once a tile with the part of the image to which it would contribute; where it says no, the tile is
             neither read nor predicted and adds zero.
-        align: boxes are cut along multiples of this, and by the region's border. Default: 2048 in 2-D, 128 in 3-D.
+        align: boxes are cut along multiples of this, and by the region's border. Default: `ALIGN`.
         done: boxes of that cut that are not wanted again: a resumed run gives those it has.
         progress: is kept up to date; `on_progress` is called with it after each batch, in the caller's thread.
 
@@ -68,8 +71,8 @@ def predict(
     region = Box.of_shape(shape) if region is None else region.clip(shape)
     if region.empty:
         return
-    align = align or (2048 if len(shape) == 2 else 128,) * len(shape)
-    parts = columns(region, align, window.grid.tile, classes, options.budget(len(shape)))
+    align = align or ALIGN[len(shape)]
+    parts = columns(region, align, window.grid, classes, options.budget(len(shape)))
 
     def visits() -> Iterator[Visit]:
         return itertools.chain.from_iterable(route(window, part, align, done.__contains__) for part in parts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from malpighi.geometry import Box
+from malpighi.geometry import Box, Grid
 from malpighi.inference.window import Window
 
 
@@ -26,26 +26,46 @@ class Visit:
     finishes: tuple[Box, ...]
 
 
-def columns(region: Box, align: tuple[int, ...], tile: tuple[int, ...], classes: int, budget: int) -> list[Box]:
+def columns(region: Box, align: tuple[int, ...], grid: Grid, classes: int, budget: int) -> list[Box]:
     """`region` cut across all axes but the first, so that the open boxes of each column take at most `budget` bytes.
 
-    Columns are as equal as whole output boxes allow, and at least one box wide. Open are, at most, one row of boxes and
-    one row of tiles (of the boxes below only what tiles have touched is real memory), float32.
+    Columns are as equal as whole output boxes allow, and at least one box wide; of all cuts that keep to the budget, the one
+    by which the fewest tiles are predicted twice.
     """
-    height = min(region.size[0], align[0] + tile[0])
-    room = max(1, budget // (4 * classes * height))  # voxels of the cross-section
-    counts = [-(-b // s) - a // s for a, b, s in zip(region.start, region.stop, align, strict=True)]
-    wide = list(counts[1:])  # boxes a column has along each axis of the cross-section
-    while wide and math.prod(n * s for n, s in zip(wide, align[1:], strict=True)) > room and max(wide) > 1:
-        longest = max(range(len(wide)), key=lambda axis: wide[axis] * align[axis + 1] if wide[axis] > 1 else 0)
-        wide[longest] -= 1
-    even = [-(-count // -(-count // w)) for count, w in zip(counts[1:], wide, strict=True)]
+    starts, stops = region.start[1:], region.stop[1:]
+    counts = [-(-b // s) - a // s for a, b, s in zip(starts, stops, align[1:], strict=True)]  # boxes along each axis
+    cuts = list(itertools.product(*({-(-n // -(-n // k)) for k in range(1, n + 1)} for n in counts)))  # boxes a column
+
+    def held(wide: tuple[int, ...]) -> int:
+        sides = [min(n, w * s) for n, w, s in zip(region.size[1:], wide, align[1:], strict=True)]
+        return 4 * classes * open_voxels(sides, region.size[0], align, grid)
+
+    def work(wide: tuple[int, ...]) -> int:
+        twice = ((-(-n // w) - 1) * t for n, w, t in zip(counts, wide, grid.tile[1:], strict=True))
+        return math.prod(n + more for n, more in zip(region.size[1:], twice, strict=True))
+
+    fitting = [wide for wide in cuts if held(wide) <= budget] or [(1,) * len(counts)]
+    chosen = min(fitting, key=lambda wide: (work(wide), held(wide)))
     pieces = [
         [(max(a, i * s), min(b, (i + n) * s)) for i in range(a // s, -(-b // s), n)]
-        for a, b, s, n in zip(region.start[1:], region.stop[1:], align[1:], even, strict=True)
+        for a, b, s, n in zip(starts, stops, align[1:], chosen, strict=True)
     ]
     rows = (region.start[0], region.stop[0])
     return [Box.of_bounds(*zip(rows, *spans, strict=True)) for spans in itertools.product(*pieces)]
+
+
+def open_voxels(sides: Sequence[int], height: int, align: tuple[int, ...], grid: Grid) -> int:
+    """Voxels that are begun and not finished, at most, in a column of cross-section `sides`.
+
+    Behind the row of tiles at hand and before it, what two rows have in common, and of the boxes that are given away whole
+    the part that is finished already; where the row now is, its own step more.
+    """
+    step = grid.step[0]
+    common = math.gcd(step, align[0])
+    waiting = grid.tile[0] - step + align[0] - common + (grid.offset[0] - grid.margin[0]) % common
+    front = min(sides[0], align[1] + grid.tile[1])
+    across = sides[0] * min(height, waiting) + front * min(max(0, height - waiting), step)
+    return across * math.prod(sides[1:])
 
 
 def route(window: Window, column: Box, align: tuple[int, ...], done: Callable[[Box], bool]) -> Iterator[Visit]:

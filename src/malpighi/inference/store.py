@@ -18,14 +18,21 @@ from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.base import Damage
 from malpighi.images.write import ZarrWriter, write_labels_group
+from malpighi.inference.predict import ALIGN
+from malpighi.inference.top import LEVELS, Kept
 
 MANIFEST = "manifest.json"
 LABELS = "labels.ome.zarr"
 PROBABILITIES = "probabilities.ome.zarr"
 _CONFIDENCE = "unfinished-confidence.zarr"
+_UNDECIDED = "unfinished-probabilities.zarr"
 _BEGUN = "unfinished.json"
 _DONE = "unfinished.log"
-_SHARD = {2: (512, 2048), 3: (64, 128)}
+_SHARD: dict[int, tuple[int | tuple[int, ...], int | tuple[int, ...]]] = {
+    2: (512, ALIGN[2]),
+    3: ((32, 64, 64), ALIGN[3]),
+}
+"""Chunks and shards by rank; a shard is what `predict` gives away at a time."""
 
 
 class PredictionStore:
@@ -57,6 +64,7 @@ class PredictionStore:
         thresholds: Sequence[float],
         *,
         probabilities: bool = False,
+        top: float = 0.0,
         fingerprint: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
@@ -66,6 +74,8 @@ class PredictionStore:
             shape: of the image at `spacing`.
             classes: names; also the names of the label images.
             thresholds: one a class; a voxel belongs to it where its probability is at least this.
+            top: where not 0, instead of `thresholds`: so many per cent of the image's voxels are of each class. Masks are
+                written when all of them are known, by `decide`.
             fingerprint: what the result depends on (see `file_fingerprint`), as JSON would hold it: a run goes on only
                 where this is the same.
             overwrite: begin again whatever is there.
@@ -93,12 +103,15 @@ class PredictionStore:
         self._keeps = probabilities
         kept = PROBABILITIES if probabilities else _CONFIDENCE
         self._probabilities = ZarrWriter(self.path / kept, shape, spacing, np.uint8, channels=self.classes, **common)
+        self.top = top
+        undecided = self.path / _UNDECIDED
+        self._kept = Kept(undecided, shape, spacing, classes, chunk=chunk, shard=shard, resume=resumed) if top else None
         self.align = self._labels[0].shard
         done, damage = self._read_log()
         self.done = frozenset(done)
         self._damage = {(found.level, found.box): found for found in damage}
         self._count = len(self.done)
-        self._masks_finished = False
+        self._masks_finished = self._decided = False
         self._log = (self.path / _DONE).open("a")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="malpighi-write")
         self._writing: Future[None] | None = None
@@ -124,8 +137,10 @@ class PredictionStore:
         self._damage |= fresh
         self._writing = self._writer.submit(self._write, box, probabilities, tuple(fresh.values()))
 
-    def finish_masks(self) -> None:
-        """Add the coarser levels: masks and probabilities can be read from here on.
+    def decide(self) -> np.ndarray:
+        """(class,) float32 probability from which a voxel is of a class. With `top`, it is found and the masks are written here.
+
+        Call it when all boxes were added; `finish_masks` does. Probabilities are then multiples of 1 / `LEVELS`.
 
         Raises:
             OutputError: boxes are missing, or the folder cannot be written.
@@ -134,6 +149,26 @@ class PredictionStore:
         missing = len(list(Box.of_shape(self.shape).split(self.align))) - self._count
         if missing:
             raise OutputError(f"{self.path}: {missing} boxes are not predicted yet; run the same command again to go on")
+        if self._kept is not None and not self._decided:
+            limits = np.array(self._kept.limits(self.top), np.float32)
+            self.thresholds = limits / np.float32(LEVELS)
+            try:
+                for box in Box.of_shape(self.shape).split(self.align):
+                    levels = self._kept.read(box)
+                    masks = levels >= limits.reshape(-1, *[1] * len(self.shape))
+                    self._write_masks(box, masks, levels / np.float32(LEVELS))
+            except OSError as error:
+                raise self._explained(error) from error
+        self._decided = True
+        return self.thresholds
+
+    def finish_masks(self) -> None:
+        """Add the coarser levels: masks and probabilities can be read from here on.
+
+        Raises:
+            OutputError: boxes are missing, or the folder cannot be written.
+        """
+        self.decide()
         try:
             for image in (*self._labels, *([self._probabilities] if self._keeps else [])):
                 image.finish()
@@ -220,7 +255,8 @@ class PredictionStore:
         """Remove what only an unfinished prediction needs."""
         for name in (_DONE, _BEGUN):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / _CONFIDENCE, ignore_errors=True)
+        for name in (_CONFIDENCE, _UNDECIDED):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _clear(self) -> None:
         """Remove an earlier prediction, the mark of being finished first; files that are not ours stay."""
@@ -248,11 +284,10 @@ class PredictionStore:
 
     def _write(self, box: Box, probabilities: np.ndarray, damage: Iterable[Damage]) -> None:
         try:
-            masks = probabilities >= self.thresholds.reshape(-1, *[1] * len(self.shape))
-            for image, mask in zip(self._labels, masks, strict=True):
-                image.write(box, mask.view(np.uint8))
-            eighth = np.rint(probabilities * 255).astype(np.uint8)
-            self._probabilities.write(box, eighth if self._keeps else eighth * masks)
+            if self._kept is not None:
+                self._kept.write(box, probabilities)
+            else:
+                self._write_masks(box, probabilities >= self.thresholds.reshape(-1, *[1] * len(self.shape)), probabilities)
             told = [
                 {"level": found.level, "box": [found.box.start, found.box.size], "reason": found.reason} for found in damage
             ]
@@ -261,6 +296,12 @@ class PredictionStore:
         except OSError as error:
             raise self._explained(error) from error
         self._count += 1
+
+    def _write_masks(self, box: Box, masks: np.ndarray, probabilities: np.ndarray) -> None:
+        for image, mask in zip(self._labels, masks, strict=True):
+            image.write(box, mask.view(np.uint8))
+        eighth = np.rint(probabilities * 255).astype(np.uint8)
+        self._probabilities.write(box, eighth if self._keeps else eighth * masks)
 
     def _wait(self) -> None:
         if self._writing is not None:
