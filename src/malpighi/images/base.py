@@ -35,6 +35,7 @@ class Source(ABC):
         space: shapes of all levels (spatial axes only, array order), level-0 spacing.
         dtype: of the arrays that `read` returns.
         channels: a name for each channel; its length is the number of channels.
+        notes: what the file says that is not believed, or does not say and should, one line each with the cure.
 
     Public methods check once; a driver writes only `_read` (a box inside one level, no padding) and, where it holds
     files open, `_close`. Reading is thread-safe in every driver. A file tile that cannot be decoded raises `TileError`;
@@ -42,6 +43,7 @@ class Source(ABC):
     """
 
     on_damage: Literal["raise", "fill"] = "raise"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, name: str, space: Space, dtype: np.dtype, channels: tuple[str, ...], fill: float = 0) -> None:
         self.name = name

@@ -55,6 +55,11 @@ class TileCache:
             while self.bytes > self.limit and len(self._tiles) > 1:
                 self.bytes -= self._tiles.popitem(last=False)[1].nbytes
 
+    def count(self, voxels: int) -> None:
+        """Note voxels that were decoded and are held elsewhere."""
+        with self._lock:
+            self.decoded += voxels
+
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:

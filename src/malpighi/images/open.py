@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from malpighi.errors import DataError
+from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.images.base import Source
 
@@ -35,6 +35,18 @@ def _zarr(path: Path, labels: bool) -> Source:
     return ZarrSource(path)
 
 
+def _nifti(path: Path, labels: bool) -> Source:
+    from malpighi.images.nifti import NiftiSource
+
+    return NiftiSource(path, labels)
+
+
+def _stack(path: Path, labels: bool) -> Source:
+    from malpighi.images.stack import StackSource
+
+    return StackSource(path, labels)
+
+
 Driver = Callable[[Path, bool], Source]
 
 DRIVERS: dict[str, tuple[Driver, ...]] = {
@@ -57,15 +69,20 @@ DRIVERS: dict[str, tuple[Driver, ...]] = {
     ".dcm": (_slide,),
     ".czi": (_slide,),
     ".zarr": (_zarr,),
+    ".nii": (_nifti,),
+    ".nii.gz": (_nifti,),
 }
-"""Drivers by suffix, in the order in which they are tried."""
+"""Drivers by suffix, in the order in which they are tried. A folder that is no Zarr holds the slices of one volume."""
 
 IMAGE_SUFFIXES = tuple(DRIVERS)
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name, or for folders without a suffix a Zarr inside, says that malpighi reads it; opens nothing."""
+    """Whether the name, or for folders without a suffix a Zarr inside, says that malpighi reads it; opens nothing.
+
+    A folder of slices does not count: nothing in it says that its images are not images of their own.
+    """
     return bool(_drivers(Path(path)))
 
 
@@ -75,20 +92,23 @@ def open_image(
     on_damage: Literal["raise", "fill"] = "raise",
     labels: bool = False,
 ) -> Source:
-    """Open an image of any format; the suffix says which drivers are tried.
+    """Open an image of any format; the suffix says which drivers are tried. A folder is opened as the slices of a volume.
 
     Args:
-        spacing: overrides the level-0 spacing: a number is µm per pixel on every axis.
+        spacing: overrides the level-0 spacing: a number is µm per pixel on every axis, and so is a spacing of one axis.
         on_damage: what a tile that cannot be decoded does: "raise" `TileError`, or "fill" and note it in `damage`.
         labels: a label image: palette indices stay numbers and alpha is dropped.
 
     Raises:
         DataError: the path does not exist, has another suffix, or no driver reads it; says what each driver said.
+        SpacingError: `spacing` has another number of axes than the image.
     """
     path = Path(path)
     drivers = _drivers(path)
     if not path.exists():
         raise DataError(f"{path}: does not exist")
+    if not drivers and path.is_dir():
+        drivers = (_stack,)
     if not drivers:
         raise DataError(f"{path}: is not an image malpighi reads; allowed are {' '.join(IMAGE_SUFFIXES)}")
     said = []
@@ -100,8 +120,7 @@ def open_image(
             continue
         source.on_damage = on_damage
         if spacing is not None:
-            given = spacing if isinstance(spacing, Spacing) else Spacing.um(spacing, source.space.rank)
-            source.space = source.space.with_spacing(given)
+            source.space = source.space.with_spacing(_for_image(spacing, source))
         return source
     if len(said) == 1:
         raise DataError(said[0])
@@ -109,8 +128,25 @@ def open_image(
     raise DataError(f"{path}: is not an image malpighi reads: {reasons}")
 
 
+def _for_image(given: float | Spacing, source: Source) -> Spacing:
+    rank = source.space.rank
+    if not isinstance(given, Spacing):
+        return Spacing.um(given, rank)
+    if given.rank == 1:
+        return Spacing(given.values * rank, given.unit)
+    if given.rank != rank:
+        axes = "z,y,x" if rank == 3 else "y,x"
+        source.close()
+        raise SpacingError(
+            f"{source.name}: has {rank} axes, {source.shape}, and the spacing given has {given.rank}, {given}; give --spacing "
+            f"as one number or as {axes}"
+        )
+    return given
+
+
 def _drivers(path: Path) -> tuple[Driver, ...]:
-    found = DRIVERS.get(path.suffix.lower(), ())
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    found = DRIVERS.get("".join(suffixes), ()) or DRIVERS.get(path.suffix.lower(), ())
     if not found and path.is_dir() and any((path / mark).exists() for mark in _ZARR_MARKS):
         return (_zarr,)
     return found
