@@ -26,7 +26,10 @@ class AugmentOptions:
 
     Attributes:
         flips: mirror every axis with chance one half, and swap axes of equal size and spacing (so all 8 poses of a square).
-        rotate: largest rotation in degrees, in every plane.
+        rotate: largest rotation in degrees; of volumes, within the slices: in the plane of the last two axes.
+        tilt: of volumes, largest rotation out of the slices: in the planes that hold the first axis. A tilted sample is
+            changed along all three axes, by every transform here. In others (all, where this is 0) slices stay slices: one
+            2-D warp serves them all, no voxel is interpolated between them, and along the first axis they are only mirrored.
         scale: largest zoom: 0.2 draws from 1/1.2 to 1.2, evenly in the logarithm.
         shift: largest shift, as a part of the tile's side.
         shear: largest shear in degrees.
@@ -37,7 +40,7 @@ class AugmentOptions:
         stain: spread of the amounts of haematoxylin, eosin and DAB, RGB only (Tellez et al. 2018).
         blur: largest standard deviation of a Gaussian blur, in pixels.
         noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
-        chance: probability with which a sample gets each of: affine, elastic, grid, optical, piecewise-affine, tone, hue,
+        chance: probability with which a sample gets each of: affine, tilt, elastic, grid, optical, piecewise-affine, tone, hue,
             stain, blur, noise.
         outside: what targets hold where the warp reaches beyond the input tile: the reflection, as images do, or
             "unlabelled" (255).
@@ -57,6 +60,7 @@ class AugmentOptions:
     noise: float = 0.02
     chance: float = 0.5
     outside: Literal["reflect", "unlabelled"] = "reflect"
+    tilt: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,11 +96,11 @@ def augment(
 ) -> tuple[Array, Array]:
     """Warp a batch and change its colours; each item by its own seed, whatever else is in the batch.
 
-    NumPy batches of 2-D images go through OpenCV; tensors, and all 3-D batches, through `grid_sample`. Both warp alike; noise
-    has the same distribution but not the same values.
+    NumPy batches go through OpenCV, volumes that are tilted through compiled loops; tensors through `grid_sample`. All warp
+    alike; noise has the same distribution but not the same values.
 
     Args:
-        images: (B, C, *in), uint8, uint16 (NumPy only) or float32. Channels-last memory is read without a copy.
+        images: (B, C, *in), uint8, uint16 (NumPy only) or float32; NumPy volumes of any type. Channels-last memory is read without a copy.
         targets: (B, K, *in), any dtype that OpenCV or torch can sample; 255 is a value like others.
         out_size: spatial size that comes out; each side at most the input's. The centre is used, so that an input tile
             larger than the output gives a rotation true tissue at its corners instead of reflection.
@@ -111,17 +115,17 @@ def augment(
         raise ValueError(f"out_size {out} must have the input's rank and be at most its size {size}")
     if len(seeds) != len(images) or tuple(targets.shape[2:]) != size or len(targets) != len(images):
         raise ValueError(f"{len(seeds)} seeds, images {tuple(images.shape)}, targets {tuple(targets.shape)} do not match")
+    from malpighi.sampling.warp import crop_start
+
     warps, colours = draw(options, out, seeds, images.shape[1], spacing)
     if isinstance(images, np.ndarray) and len(out) == 2:
         return _with_opencv(images, targets, warps, colours, out, options.outside)
     if isinstance(images, np.ndarray):
-        import torch
-
-        dtype = images.dtype
-        wide = images.astype(np.float32) if dtype == np.uint16 else images
-        new, labels = _with_torch(torch.from_numpy(wide), torch.from_numpy(targets), warps, colours, out, options.outside)
-        limited = new.round().clamp(0, 65535) if dtype == np.uint16 else new
-        return limited.numpy().astype(dtype, copy=False), labels.numpy()
+        start = crop_start(size, out)
+        changes = zip(images, targets, warps, colours, strict=True)
+        pairs = [vary(*item, out, start, options.outside) for item in changes]
+        new, labels = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        return new, labels
     return _with_torch(images, targets, warps, colours, out, options.outside)
 
 
@@ -139,6 +143,23 @@ def draw(
 
     warps = [draw_warp(stream(seed, 0), options, tuple(out_size), tuple(spacing or ())) for seed in seeds]
     return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
+
+
+def vary(
+    image: np.ndarray,
+    target: np.ndarray,
+    warp: Warp,
+    colour: Colour,
+    out: tuple[int, ...],
+    start: tuple[int, ...],
+    outside: str = "reflect",
+) -> tuple[np.ndarray, np.ndarray]:
+    """One volume (C, z, y, x) and its target changed as was drawn; `start`: where in it the output lies unchanged."""
+    from malpighi.sampling.colour_volume import apply_colour
+    from malpighi.sampling.remap_volume import warp_volume
+
+    new, labels = warp_volume(image, target, warp, out, start, outside)
+    return apply_colour(new, colour), labels
 
 
 def _with_opencv(

@@ -177,7 +177,7 @@ def _minus_density() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _normal_quantiles() -> np.ndarray:
+def normal_quantiles() -> np.ndarray:
     """256 equally likely values of a standard normal: a random byte indexes them, ten times as fast as drawing normals."""
     values = np.array([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
     return values / values.std()
@@ -188,7 +188,7 @@ def _noise_bytes(rng: np.random.Generator, sigma: float) -> np.ndarray:
     import cv2
 
     random = rng.integers(0, 2**64 - 1, _NOISE // 8, np.uint64, endpoint=True).view(np.uint8)
-    table = np.rint(_normal_quantiles() * (255 * sigma)).clip(-128, 127).astype(np.int8)
+    table = np.rint(normal_quantiles() * (255 * sigma)).clip(-128, 127).astype(np.int8)
     return cv2.LUT(random.reshape(1, -1), table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
-from malpighi.sampling.augment import AugmentOptions, augment
+from malpighi.sampling.augment import AugmentOptions, augment, draw, vary
 from malpighi.sampling.seeds import item_seed
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class TileBatches:
         draw: sample number → (case index, box of tile size on that case's grid at `spacing`); a sampler.
         spacing: working spacing of tiles.
         tile: side lengths of what comes out.
-        context: tiles are read this many times as large and cut to `tile` after the warp, so that rotation meets tissue.
+        context: tiles of images are read this many times as large and cut to `tile` after the warp, so that rotation meets
+            tissue. Of volumes the warp is drawn first, and the very box that it needs is read.
         augmentation: how tiles are varied.
         batch: tiles a batch.
         seed: of the augmentation.
@@ -71,17 +72,31 @@ class TileBatches:
     def make(self, n: int) -> Batch:
         """Batch number `n`."""
         numbers = range(n * self.batch, (n + 1) * self.batch)
-        pairs = [self.read(number) for number in numbers]
-        images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        if len(self.tile) == 3:
+            return Batch(*_stacked(self.varied(number) for number in numbers))
+        images, targets = _stacked(self.read(number) for number in numbers)
         seeds = [item_seed(self.seed, number) for number in numbers]
         return Batch(*augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values))
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `number` before augmentation: (channel, *read size) and (class, *read size)."""
+        """Sample `number` before augmentation: (channel, *read size) and (class, *read size); of volumes of the tile's size."""
+        index, box = self.draw(number)
+        context = self.context if len(self.tile) == 2 else 1
+        grown = box.grow(tuple(round(side * (context - 1) / 2) for side in self.tile))
+        return self._pair(self.cases[index], grown)
+
+    def varied(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sample `number` of volumes, augmented: (channel, *tile) and (class, *tile)."""
         index, box = self.draw(number)
         case = self.cases[index]
-        grown = box.grow(tuple(round(side * (self.context - 1) / 2) for side in self.tile))
-        return case.source.read_at(grown, self.spacing), self._target(case, grown)
+        seeds, channels = [item_seed(self.seed, number)], len(case.source.channels)
+        (warp,), (colour,) = draw(self.augmentation, self.tile, seeds, channels, self.spacing.values)
+        needed = warp.needed(self.tile)
+        pair = self._pair(case, needed.shift(box.start))
+        return vary(*pair, warp, colour, self.tile, tuple(-a for a in needed.start), self.augmentation.outside)
+
+    def _pair(self, case: OpenCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        return case.source.read_at(box, self.spacing), self._target(case, box)
 
     def _target(self, case: OpenCase, box: Box) -> np.ndarray:
         """Class layers of `box`; beyond the border mirrored as the image is, or a mirrored object would be background."""
@@ -90,3 +105,8 @@ class TileBatches:
         shape = case.source.space.shape_at(self.spacing)
         draw = lambda inside: annotation.rasterise(inside, self.spacing)  # noqa: E731
         return read_padded(draw, box, shape, "reflect", np.dtype(np.uint8), len(annotation.classes))
+
+
+def _stacked(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    return images, targets

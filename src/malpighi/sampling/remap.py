@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from malpighi.sampling.warp import Warp
+from malpighi.sampling.warp import Warp, crop_start
 
 _CHANNELS = 4  # OpenCV's border and fixed-point code is made for at most so many
 _STRIP = 2**16  # pixels worked at once: their map stays in a core's cache
@@ -20,7 +20,8 @@ def warp_item(image: np.ndarray, target: np.ndarray, warp: Warp, out: np.ndarray
         return
     border = cv2.BORDER_REFLECT_101 if outside == "reflect" else cv2.BORDER_CONSTANT
     pixels, classes = _channel_groups(image), _channel_groups(target)
-    for part, (rows, columns) in warp.strips(image.shape[1:], (height, width), max(1, _STRIP // width)):
+    start = crop_start(image.shape[1:], (height, width))
+    for part, (rows, columns) in warp.strips(start, (height, width), max(1, _STRIP // width)):
         # 1/32 pixel: 30 % faster than float maps; nearest neighbours keep the float map, which rounds once
         fixed = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
         _sample(pixels, fixed, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101, out[part])

@@ -1,4 +1,4 @@
-"""Apply warps to a batch by `grid_sample`: on a GPU, and in 3-D everywhere."""
+"""Apply warps to a batch of tensors by `grid_sample`, on any device, in 2-D and 3-D."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from malpighi.sampling.warp import Warp, spline_weights, spread
+from malpighi.sampling.warp import Warp, crop_start, spline_weights, spread
 
 
 def warp_batch(images: Tensor, targets: Tensor, warps: list[Warp], out: tuple[int, ...], outside: str) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def warp_batch(images: Tensor, targets: Tensor, warps: list[Warp], out: tuple[in
 def _positions(warp: Warp, size: tuple[int, ...], out: tuple[int, ...], device: torch.device) -> Tensor:
     """(*out, rank) input voxel index of every output voxel, float32."""
     weights = [torch.from_numpy(spline_weights(n).copy()).to(device) for n in out]
-    controls = torch.from_numpy(warp.controls(size, out)).to(device)
+    controls = torch.from_numpy(warp.controls(crop_start(size, out), out)).to(device)
     return torch.stack([spread(axis, weights, torch.tensordot) for axis in controls], -1)
 
 

@@ -20,11 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malpighi.geometry import Box
+
 if TYPE_CHECKING:
     from malpighi.sampling.augment import AugmentOptions
 
 CELLS = 8
 """Cells of the lattice on each axis; it has CELLS + 3 control points."""
+
+_TINY = 1e-3  # voxels: what float32 adds to a whole number must not cost a slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,37 +50,92 @@ class Warp:
         """Whether voxels only change places (mirrors and quarter turns), so that nothing needs interpolation."""
         return self.bend is None and not self.shift.any() and bool(np.isin(self.matrix, (-1.0, 0.0, 1.0)).all())
 
-    def controls(self, in_size: tuple[int, ...], out_size: tuple[int, ...]) -> np.ndarray:
-        """Control points of the whole map: (rank, *(CELLS + 3,) * rank) float32 input voxel indices."""
+    def controls(self, start: tuple[int, ...], out_size: tuple[int, ...]) -> np.ndarray:
+        """Control points of the whole map: (rank, *(CELLS + 3,) * rank) float32 input voxel indices.
+
+        Args:
+            start: input voxel at which the output's first one lies when nothing is changed.
+        """
         nodes = np.stack(np.meshgrid(*(_nodes(n) for n in out_size), indexing="ij"))
         moved = nodes if self.bend is None else nodes + self.bend
-        centre = [a + (o - 1) / 2 for a, o in zip(crop_start(in_size, out_size), out_size, strict=True)]
+        centre = [a + (o - 1) / 2 for a, o in zip(start, out_size, strict=True)]
         offset = (self.shift + centre).reshape(-1, *(1,) * len(out_size))
         return (np.tensordot(self.matrix, moved, 1) + offset).astype(np.float32)
 
-    def strips(
-        self, in_size: tuple[int, ...], out_size: tuple[int, ...], rows: int
-    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    def strips(self, start: tuple[int, ...], out_size: tuple[int, ...], rows: int) -> Iterator[tuple[slice, list[np.ndarray]]]:
         """For each axis the input voxel index of every output voxel, `rows` of the first axis at a time.
 
         Yields:
             The rows, and float32 arrays (rows, *out_size[1:]): small enough to stay in the cache until they are used.
         """
         first, *others = (spline_weights(n) for n in out_size)
-        half = [spread(np.moveaxis(axis, 0, -1), others, np.tensordot) for axis in self.controls(in_size, out_size)]
-        for start in range(0, out_size[0], rows):
-            part = slice(start, min(start + rows, out_size[0]))
+        half = [spread(np.moveaxis(axis, 0, -1), others, np.tensordot) for axis in self.controls(start, out_size)]
+        for row in range(0, out_size[0], rows):
+            part = slice(row, min(row + rows, out_size[0]))
             yield part, [np.tensordot(first[part], axis, 1) for axis in half]
 
-    def turned(self, array: Any, out_size: tuple[int, ...]) -> Any:
-        """For an `exact` warp: (channel, *in) array or tensor → (channel, *out), voxels only moved."""
-        start = crop_start(array.shape[1:], out_size)
+    def needed(self, out_size: tuple[int, ...]) -> Box:
+        """The input voxels that the output is made of, counted from the output's first voxel.
+
+        A warp that does not fold takes the tile's surface to the surface of what it reads: that alone is looked at.
+        """
+        if self.exact:
+            return Box.of_shape(out_size)
+        if (slices := self.slices) is not None:
+            plane = slices.plane.needed(out_size[1:])
+            start, stop = list(plane.start), list(plane.stop)
+            start.insert(slices.axis, 0)
+            stop.insert(slices.axis, out_size[0])
+            return Box.of_bounds(start, stop)
+        rank = len(out_size)
+        controls = self.controls((0,) * rank, out_size)
+        ends = [spline_weights(n)[[0, -1]] for n in out_size]
+        faces = [ends]  # the corners, which bound what is linear
+        if self.bend is not None:
+            faces = [[ends[a] if a == face else spline_weights(n) for a, n in enumerate(out_size)] for face in range(rank)]
+        seen = [[spread(axis, weights, np.tensordot) for axis in controls] for weights in faces]
+        low = [min(float(face[a].min()) for face in seen) for a in range(rank)]
+        high = [max(float(face[a].max()) for face in seen) for a in range(rank)]
+        return Box.of_bounds([math.floor(v + _TINY) for v in low], [math.ceil(v - _TINY) + 1 for v in high])
+
+    @property
+    def slices(self) -> Slices | None:
+        """How the slices along the first axis stay slices of the input; None where they do not, and in 2-D."""
+        if len(self.shift) != 3:
+            return None
+        axis = int(np.argmax(np.abs(self.matrix[:, 0])))
+        others = [i for i in range(3) if i != axis]
+        apart = abs(self.matrix[axis, 0]) == 1 and not self.matrix[axis, 1:].any() and not self.matrix[others, 0].any()
+        alike = self.bend is None or not (self.bend[0].any() or (self.bend != self.bend[:, :1]).any())
+        if not (apart and alike and self.shift[axis] == 0):
+            return None
+        plane = Warp(self.matrix[others, 1:], self.shift[others], None if self.bend is None else self.bend[1:, 0])
+        return Slices(axis, bool(self.matrix[axis, 0] < 0), plane)
+
+    def turned(self, array: Any, out_size: tuple[int, ...], start: tuple[int, ...] = ()) -> Any:
+        """For an `exact` warp: (channel, *in) array or tensor → (channel, *out), voxels only moved; the centre if no `start`."""
+        start = start or crop_start(array.shape[1:], out_size)
         array = array[(slice(None), *(slice(a, a + n) for a, n in zip(start, out_size, strict=True)))]
         source = [0, *(int(np.flatnonzero(column)[0]) + 1 for column in self.matrix.T)]  # the input axis of each output axis
         mirrored = [axis for axis in range(1, array.ndim) if self.matrix[source[axis] - 1, axis - 1] < 0]
         if isinstance(array, np.ndarray):
             return np.flip(array.transpose(source), tuple(mirrored))
         return array.permute(source).flip(mirrored)
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """A warp of a volume that leaves slices whole: each output slice is one of the input, all changed alike.
+
+    Attributes:
+        axis: of the input, across which the slices lie.
+        mirrored: whether the last comes first.
+        plane: the 2-D warp of every slice, in the input's two other axes.
+    """
+
+    axis: int
+    mirrored: bool
+    plane: Warp
 
 
 def crop_start(in_size: tuple[int, ...], out_size: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,11 +174,39 @@ def draw_warp(
     rank = len(out_size)
     voxel = np.asarray(spacing or (1.0,) * rank, float)
     pose = _pose(rng, out_size, voxel) if options.flips else np.eye(rank)
+    if rank == 2:
+        return _free(rng, options, out_size, voxel, pose)
+    if options.tilt and rng.random() < options.chance:
+        return _free(rng, options, out_size, voxel, pose, tilted=True)
+    return _of_slices(_free(rng, options, out_size[1:], voxel[1:], np.eye(2)), pose)
+
+
+def _free(
+    rng: np.random.Generator,
+    options: AugmentOptions,
+    out_size: tuple[int, ...],
+    voxel: np.ndarray,
+    pose: np.ndarray,
+    tilted: bool = False,
+) -> Warp:
+    """A random warp of every axis after the `pose`; what is tilted is turned in any case."""
+    rank = len(out_size)
     matrix, shift = pose, np.zeros(rank)
-    if (options.rotate or options.scale or options.shift or options.shear) and rng.random() < options.chance:
+    if tilted or ((options.rotate or options.scale or options.shift or options.shear) and rng.random() < options.chance):
         matrix = (_affine(rng, options, rank) * voxel[None, :] / voxel[:, None]) @ pose  # turned in the tissue, not in voxels
         shift = rng.uniform(-options.shift, options.shift, rank) * out_size
     return Warp(matrix, shift, _bend(rng, options, out_size))
+
+
+def _of_slices(plane: Warp, pose: np.ndarray) -> Warp:
+    """A 2-D warp of every slice of a volume alike, then the pose."""
+    matrix, shift = np.eye(3), np.zeros(3)
+    matrix[1:, 1:], shift[1:] = plane.matrix, plane.shift
+    bend = None
+    if plane.bend is not None:
+        bend = np.zeros((3, *(CELLS + 3,) * 3))
+        bend[1:] = plane.bend[:, None]
+    return Warp(pose @ matrix, pose @ shift, bend)
 
 
 def _pose(rng: np.random.Generator, out_size: tuple[int, ...], voxel: np.ndarray) -> np.ndarray:
@@ -133,10 +220,11 @@ def _pose(rng: np.random.Generator, out_size: tuple[int, ...], voxel: np.ndarray
 
 
 def _affine(rng: np.random.Generator, options: AugmentOptions, rank: int) -> np.ndarray:
-    """Rotation in every plane, shear and zoom, as an output → input matrix."""
+    """Rotation in every plane (in 3-D those with the first axis by `tilt`), shear and zoom, as an output → input matrix."""
     matrix = np.eye(rank)
     for i, j in itertools.combinations(range(rank), 2):
-        angle = math.radians(rng.uniform(-options.rotate, options.rotate))
+        largest = options.tilt if rank == 3 and i == 0 else options.rotate
+        angle = math.radians(rng.uniform(-largest, largest))
         turn, lean = np.eye(rank), np.eye(rank)
         turn[[i, i, j, j], [i, j, i, j]] = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
         lean[i, j] = math.tan(math.radians(rng.uniform(-options.shear, options.shear)))
@@ -184,4 +272,5 @@ def _piecewise(rng: np.random.Generator, strength: float, rank: int, parts: int 
 
 def _nodes(n: int) -> np.ndarray:
     """Positions of the control points of an axis of n voxels, from its centre, in voxels."""
-    return (np.arange(-1, CELLS + 2) - CELLS / 2) * (max(n - 1, 1) / CELLS)
+    first = CELLS / 2 if n > 1 else 0  # the only voxel of an axis is its centre
+    return (np.arange(-1, CELLS + 2) - first) * (max(n - 1, 1) / CELLS)
