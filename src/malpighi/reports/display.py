@@ -28,13 +28,29 @@ def display_rgb(image: np.ndarray) -> np.ndarray:
         stretched = floats if inside else _stretch(floats)
         return _to_bytes(np.moveaxis(stretched, 0, -1))
     stretched = np.stack([_stretch(channel) for channel in floats])
-    if channels == 1:
-        lights = np.ones((1, 3), np.float32)
-    elif channels == 2:
-        lights = np.array([(0, 1, 0), (1, 0, 1)], np.float32)
-    else:
-        lights = _LIGHTS[np.arange(channels) % len(_LIGHTS)]
-    return _to_bytes(np.einsum("cyx,cl->yxl", stretched, lights))
+    return _to_bytes(np.einsum("cyx,cl->yxl", stretched, _lights(channels)))
+
+
+class Stretch:
+    """One brightness for all slices of a volume, so that a slice that is darker is seen to be.
+
+    uint8 colours (three channels) stay as they are; all else is stretched between the volume's 0.5th and 99.5th percentile.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        """Measure `image`, (channel, z, y, x), on at most some million voxels."""
+        self.plain = len(image) == 3 and image.dtype == np.uint8
+        flat = image.reshape(len(image), -1)
+        sample = np.nan_to_num(flat[:, :: max(1, flat.shape[1] >> 20)].astype(np.float32))
+        self.limits = np.percentile(sample, (0.5, 99.5), axis=1).T
+
+    def rgb(self, plane: np.ndarray) -> np.ndarray:
+        """(y, x, 3) uint8 of a slice (channel, y, x)."""
+        if self.plain:
+            return np.ascontiguousarray(np.moveaxis(plane, 0, -1))
+        floats = np.nan_to_num(plane.astype(np.float32))
+        parts = [np.clip((f - lo) / max(hi - lo, 1e-6), 0, 1) for f, (lo, hi) in zip(floats, self.limits, strict=True)]
+        return _to_bytes(np.einsum("cyx,cl->yxl", np.stack(parts), _lights(len(parts))))
 
 
 def shrink(array: np.ndarray, longest: int) -> np.ndarray:
@@ -63,6 +79,15 @@ def middle_slice(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -
     counts = (truth == 1).sum(axis=(0, 2, 3))
     z = int(counts.argmax()) if counts.any() else truth.shape[1] // 2
     return image[:, z], truth[:, z], prediction[:, z]
+
+
+def _lights(channels: int) -> np.ndarray:
+    """(channel, 3): the colour that each channel shines in."""
+    if channels == 1:
+        return np.ones((1, 3), np.float32)
+    if channels == 2:
+        return np.array([(0, 1, 0), (1, 0, 1)], np.float32)
+    return _LIGHTS[np.arange(channels) % len(_LIGHTS)]
 
 
 def _is_label(array: np.ndarray) -> bool:

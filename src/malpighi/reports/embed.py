@@ -26,12 +26,14 @@ def png(figure: Figure, dpi: int = 180) -> bytes:
     return buffer.getvalue()
 
 
-def picture(image: bytes | Figure, alt: str = "") -> Markup:
-    """HTML of one picture: plots as SVG, figures that hold pixels and PNG, JPEG or WebP bytes as `<img>`.
+def picture(image: bytes | Figure | Markup, alt: str = "") -> Markup:
+    """HTML of one picture: plots as SVG, figures that hold pixels and PNG, JPEG or WebP bytes as `<img>`, views as they are.
 
     Raises:
         DataError: the bytes are no picture.
     """
+    if isinstance(image, Markup):
+        return image
     if isinstance(image, bytes):
         return _img(image, alt)
     if any(axes.images for axes in image.axes):

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from malpighi.errors import OutputError
 from malpighi.reports.embed import picture
+from malpighi.reports.scripts import scripts, views
 from malpighi.reports.words import value_text
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ class Report:
             "table", columns=list(columns), cells=cells, number=number, caption=caption, colors=colors or {}, fold=fold
         )
 
-    def figure(self, image: bytes | Figure, caption: str = "") -> Report:
-        """A picture over the whole width: PNG, JPEG or WebP bytes, or a matplotlib Figure."""
+    def figure(self, image: bytes | Figure | Markup, caption: str = "") -> Report:
+        """A picture over the whole width: PNG, JPEG or WebP bytes, a matplotlib Figure, or a view (`slice_browser`, `mesh_view`)."""
         return self._add("figure", image=picture(image, caption), caption=caption)
 
     def figures(self, images: Mapping[str, bytes | Figure]) -> Report:
@@ -119,10 +120,11 @@ class Report:
         """The whole page."""
         top, *sections = self.sections
         made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+        kinds = {kind for section in self.sections for kind in views(section.blocks)}
         return (
             _environment()
             .get_template("report.html.j2")
-            .render(report=self, top=top, sections=sections, made=made, version=version("malpighi"))
+            .render(report=self, top=top, sections=sections, made=made, version=version("malpighi"), scripts=scripts(kinds))
         )
 
     def write(self, path: Path | str) -> Path:

@@ -222,7 +222,9 @@ def _rectangle(x: float, y: float, width: float, height: float, color: str) -> P
     return Rectangle((x, y), width, height, facecolor=color, edgecolor="none")
 
 
-def _panels(rows: int, columns: int, shape: Sequence[int], width: float = 2.9, below: float = 0.0) -> tuple[Figure, np.ndarray]:
+def _panels(
+    rows: int, columns: int, shape: Sequence[float], width: float = 2.9, below: float = 0.0
+) -> tuple[Figure, np.ndarray]:
     height = width * shape[0] / shape[1]
     figure = Figure(figsize=(columns * width, rows * (height + 0.27) + below), layout="compressed")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0.01, hspace=0.01)  # type: ignore[union-attr, call-arg]
