@@ -1,82 +1,149 @@
-"""Losses against hand-computed cases and independent references."""
-
-import math
+"""The sum: parsing, weights, unlabelled voxels, deeper targets, deep supervision, precision."""
 
 import pytest
 import torch
 
 from malpighi.annotations.base import UNLABELLED as ANNOTATION_UNLABELLED
-from malpighi.models.losses import UNLABELLED, LossOptions, build_loss, cross_entropy, soft_dice
+from malpighi.errors import RecipeError
+from malpighi.models.losses import TERMS, UNLABELLED, LossOptions, build_loss, central
 from malpighi.models.outputs import Outputs
+
+SHAPES = [(2, 2, 8, 8), (2, 2, 4, 6, 6), (2, 2, 1, 6, 6)]
+
+
+def _pair(shape, seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(shape), torch.randint(0, 2, shape, dtype=torch.uint8)
 
 
 def test_unlabelled_is_the_annotations_number():
     assert UNLABELLED == ANNOTATION_UNLABELLED
 
 
-def test_cross_entropy_of_zero_logits_is_log_two():
-    assert cross_entropy(
-        torch.zeros(1, 1, 2, 2), torch.tensor([[[[0, 1], [1, 0]]]], dtype=torch.uint8)
-    ).item() == pytest.approx(math.log(2))
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("bce+dice", ((1, "bce"), (1, "dice"))),
+        ("bce", ((1, "bce"),)),
+        (" focal + dice + 0.01*boundary + 1.0 surface", ((1, "focal"), (1, "dice"), (0.01, "boundary"), (1, "surface"))),
+        (".5 * boundary-dou + 1e-3*cldice", ((0.5, "boundary-dou"), (0.001, "cldice"))),
+    ],
+)
+def test_names_are_weighted_sums(name, terms):
+    assert LossOptions(name).terms == terms
 
 
-def test_cross_entropy_equals_torch_where_all_is_labelled():
-    torch.manual_seed(0)
-    logits, target = torch.randn(2, 3, 5, 4), torch.randint(0, 2, (2, 3, 5, 4), dtype=torch.uint8)
-    reference = torch.nn.functional.binary_cross_entropy_with_logits(logits, target.float())
-    assert cross_entropy(logits, target).item() == pytest.approx(reference.item(), rel=1e-6)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dise", "did you mean 'dice'"),
+        ("bce+", "cannot read ''"),
+        ("bce dice", "cannot read"),
+        ("-1*dice", "cannot read"),
+        ("zzzzz", "known: bce"),
+    ],
+)
+def test_wrong_names_say_what_would_do(name, message):
+    with pytest.raises(RecipeError, match=message):
+        LossOptions(name)
 
 
-def test_dice_by_hand():
-    # probabilities .5 everywhere, one of four voxels is the class: 2·.5 / (2 + 1) with no smoothing
-    target = torch.tensor([[[[1, 0], [0, 0]]]], dtype=torch.uint8)
-    assert soft_dice(torch.zeros(1, 1, 2, 2), target, smooth=0.0).item() == pytest.approx(1 - 1 / 3)
+def test_negative_prices_are_refused():
+    with pytest.raises(RecipeError, match=r"loss\.tversky_beta"):
+        LossOptions(tversky_beta=-1)
 
 
-def test_dice_equals_smp_where_all_is_labelled():
-    import segmentation_models_pytorch as smp
-
-    torch.manual_seed(1)
-    logits, target = torch.randn(3, 2, 8, 8), torch.randint(0, 2, (3, 2, 8, 8), dtype=torch.uint8)
-    reference = smp.losses.DiceLoss(mode="multilabel", smooth=0.0)(logits, target)
-    assert soft_dice(logits, target, smooth=0.0).item() == pytest.approx(reference.item(), rel=1e-5)
+def test_sum_weighs_its_terms():
+    logits, target = _pair((2, 2, 8, 8))
+    one = {name: build_loss(LossOptions(name))(Outputs(logits), target) for name in ("bce", "dice", "boundary")}
+    total = build_loss(LossOptions("bce + 3*dice + 0.1*boundary"))(Outputs(logits), target)
+    assert total.item() == pytest.approx((one["bce"] + 3 * one["dice"] + 0.1 * one["boundary"]).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "bce+dice"])
-def test_unlabelled_voxels_change_neither_loss_nor_gradient(name):
-    torch.manual_seed(2)
-    loss = build_loss(LossOptions(name=name))
-    target = torch.randint(0, 2, (2, 2, 4, 4), dtype=torch.uint8)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_unlabelled_voxels_change_neither_loss_nor_gradient(name, shape):
+    logits, target = _pair(shape, seed=2)
     target[:, 1] = UNLABELLED  # one class nobody spoke of
-    target[0, 0, :2] = UNLABELLED
-    logits = torch.randn(2, 2, 4, 4, requires_grad=True)
+    target[0, 0, ..., :2] = UNLABELLED
+    logits.requires_grad_()
+    loss = build_loss(LossOptions(name, skeleton_steps=1))
     value = loss(Outputs(logits), target)
     value.backward()
     assert torch.all(logits.grad[target == UNLABELLED] == 0)
     assert torch.any(logits.grad != 0)
     changed = logits.detach().clone()
     changed[target == UNLABELLED] = 50
-    assert loss(Outputs(changed), target).item() == pytest.approx(value.item())
+    assert loss(Outputs(changed), target).item() == pytest.approx(value.item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "bce+dice"])
-def test_nothing_labelled_is_zero_not_nan(name):
-    logits = torch.randn(1, 1, 4, 4, requires_grad=True)
-    value = build_loss(LossOptions(name=name))(Outputs(logits), torch.full((1, 1, 4, 4), UNLABELLED, dtype=torch.uint8))
+@pytest.mark.parametrize("name", sorted(TERMS))
+@pytest.mark.parametrize("fill", [0, 1, UNLABELLED])
+@pytest.mark.parametrize("size", [-100.0, -1.0, 0.0, 100.0])
+def test_empty_full_and_unlabelled_targets_have_finite_gradients(name, fill, size):
+    logits = torch.full((1, 1, 4, 4, 4), size, requires_grad=True)
+    value = build_loss(LossOptions(name))(Outputs(logits), torch.full((1, 1, 4, 4, 4), fill, dtype=torch.uint8))
     value.backward()
-    assert value.item() == 0
-    assert torch.all(logits.grad == 0)
+    assert torch.isfinite(value)
+    assert torch.all(torch.isfinite(logits.grad))
+    if fill == UNLABELLED:
+        assert value.item() == 0
+        assert torch.all(logits.grad == 0)
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "bce+dice"])
-def test_right_answers_cost_less_than_wrong_ones(name):
-    loss = build_loss(LossOptions(name=name))
-    target = torch.tensor([[[[1, 0], [0, 1]]]], dtype=torch.uint8)
-    right = (target.float() * 2 - 1) * 10
-    assert loss(Outputs(right), target) < 0.4 < loss(Outputs(-right), target)
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_right_answers_cost_less_than_unsure_and_those_less_than_wrong_ones(name, rank):
+    target = torch.zeros(1, 1, *(6, 12, 12)[-rank:], dtype=torch.uint8)
+    target[..., 4:8, 3:9] = 1
+    loss = build_loss(LossOptions(name))
+    right = (target.float() * 2 - 1) * 20
+    best, unsure, worst = (loss(Outputs(logits), target).item() for logits in (right, right * 0.01, -right))
+    assert best < unsure < worst
+    if name != "boundary":
+        assert best == pytest.approx(0, abs=1e-3)
+    wanted = torch.zeros_like(target, dtype=torch.float32, requires_grad=True)
+    loss(Outputs(wanted), target).backward()
+    assert wanted.grad[..., 6, 6].sum() <= 0 <= wanted.grad[..., 0, 0].sum()  # up inside, down outside
 
 
-def test_three_dimensional_targets_work():
-    target = torch.zeros(1, 1, 3, 4, 5, dtype=torch.uint8)
-    target[..., 1, 1, 1] = 1
-    assert 0 < build_loss(LossOptions())(Outputs(torch.zeros(1, 1, 3, 4, 5)), target).item() < 3
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_losses_run_in_float32_under_autocast_and_take_half_logits(name):
+    logits, target = _pair((1, 1, 4, 8, 8))
+    loss = build_loss(LossOptions(name))
+    expected = loss(Outputs(logits.bfloat16().float()), target).item()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(Outputs(logits.bfloat16()), target)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    assert torch.isfinite(loss(Outputs(logits.half() * 100), target))
+
+
+def test_deeper_targets_are_cut_to_their_middle():
+    target = torch.arange(5.0).reshape(1, 1, 5, 1, 1).expand(1, 1, 5, 2, 2)
+    assert central(target, (1, 1, 1, 2, 2)).unique().tolist() == [2]
+    assert central(target, (1, 1, 3, 2, 2)).unique().tolist() == [1, 2, 3]
+    assert central(target, target.shape) is target
+    assert central(target[:, :, :4], (1, 1, 1, 2, 2)).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 7, 2, 2), (2, 1, 1, 2, 2), (1, 2, 1, 2, 2)])
+def test_targets_that_do_not_hold_the_logits_are_refused(shape):
+    with pytest.raises(ValueError, match="does not hold"):
+        central(torch.zeros(1, 1, 5, 2, 2), shape)
+
+
+def test_loss_of_a_network_on_slices_is_that_of_the_middle_slice():
+    logits, target = _pair((2, 1, 1, 8, 8))
+    thick = torch.randint(0, 2, (2, 1, 5, 8, 8), dtype=torch.uint8)
+    thick[:, :, 2:3] = target
+    loss = build_loss(LossOptions("focal+dice+surface"))
+    assert loss(Outputs(logits), thick).item() == loss(Outputs(logits), target).item()
+
+
+def test_deep_outputs_count_half_and_a_quarter():
+    logits, target = _pair((1, 1, 4, 4, 4))
+    loss = build_loss(LossOptions("bce"))
+    alone = [loss(Outputs(found), target).item() for found in (logits, -logits, logits * 0)]
+    together = loss(Outputs(logits, deep=(-logits, logits * 0)), target).item()
+    assert together == pytest.approx((alone[0] + alone[1] / 2 + alone[2] / 4) / 1.75, rel=1e-6)

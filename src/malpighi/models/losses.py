@@ -1,11 +1,19 @@
-"""Losses on independent class logits. A voxel whose target is `UNLABELLED` counts in none of them."""
+"""A recipe's [loss] → one function: a weighted sum of named terms. A voxel whose target is `UNLABELLED` counts in none.
+
+The terms live beside this file, which stays free of torch because recipes read it: `loss_voxels`, `loss_regions`,
+`loss_surfaces`, `loss_skeletons`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from malpighi.errors import RecipeError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,65 +26,138 @@ UNLABELLED = 255
 Loss = Callable[["Outputs", "Tensor"], "Tensor"]
 """Of the network's outputs and a target (batch, class, *spatial) uint8: one number."""
 
+Term = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Of logits and a target of the same shape: one number, 0 where nothing is labelled."""
+
+TERMS = {
+    "bce": "binary cross-entropy",
+    "edge-bce": "cross-entropy that weighs voxels beside an edge of the target by 1 + `edge_weight`",
+    "focal": "focal loss (Lin et al. 2017): cross-entropy that dwells on what is wrong",
+    "dice": "1 - Dice",
+    "tversky": "1 - Tversky index (Salehi et al. 2017): Dice with a price each for false positives and false negatives",
+    "focal-tversky": "(1 - Tversky index)^(3/4) (Abraham & Khan 2019)",
+    "boundary-dou": "boundary difference over union (Sun et al. 2023)",
+    "boundary": "probability × signed distance to the target (Kervadec et al. 2019); may be negative, so give it company",
+    "surface": "expected overlap of 2×2×2 cubes, on the surface weighed by its area (SenNet + HOA, first place)",
+    "cldice": "1 - soft centreline Dice (Shit et al. 2021)",
+}
+"""What a loss may be summed of."""
+
+DEEP = 0.5
+"""Weight of a deep-supervision output, in units of the next finer one (nnU-Net)."""
+
 
 @dataclass(frozen=True)
 class LossOptions:
     """Which loss.
 
     Attributes:
-        name: "bce", "dice" or "bce+dice" (their weighted sum).
-        bce_weight: weight of cross-entropy in the sum.
-        dice_weight: weight of Dice in the sum.
-        smooth: added to Dice's numerator and denominator, in voxels; keeps an empty class defined.
+        name: a weighted sum of `TERMS`: "bce+dice", "focal + dice + 0.01*boundary + surface".
+        smooth: added to numerator and denominator of "dice", "tversky", "focal-tversky", "surface" and "cldice", in voxels;
+            keeps an empty class defined.
+        focal_gamma: how much "focal" dwells on what is wrong; 0 is plain cross-entropy.
+        focal_alpha: weight of the class, 1 - that of the rest; -1 weighs neither.
+        tversky_alpha: price of a false positive.
+        tversky_beta: price of a false negative; with both 0.5, Tversky is Dice.
+        edge_weight: of "edge-bce".
+        skeleton_steps: of "cldice": erosions, at least the radius in voxels of the thickest vessel.
     """
 
-    name: Literal["bce", "dice", "bce+dice"] = "bce+dice"
-    bce_weight: float = 1.0
-    dice_weight: float = 1.0
+    name: str = "bce+dice"
     smooth: float = 1.0
+    focal_gamma: float = 2.0
+    focal_alpha: float = 0.25
+    tversky_alpha: float = 0.3
+    tversky_beta: float = 0.7
+    edge_weight: float = 1.0
+    skeleton_steps: int = 3
+
+    def __post_init__(self) -> None:
+        assert self.terms
+        for field in ("smooth", "focal_gamma", "tversky_alpha", "tversky_beta", "edge_weight", "skeleton_steps"):
+            if getattr(self, field) < 0:
+                raise RecipeError(f"loss.{field} {getattr(self, field)}: must not be negative")
+
+    @property
+    def terms(self) -> tuple[tuple[float, str], ...]:
+        """(weight, name) of each term.
+
+        Raises:
+            RecipeError: `name` is no sum of known terms.
+        """
+        return tuple(_term(text.strip(), self.name) for text in self.name.split("+"))
 
 
-def build_loss(options: LossOptions) -> Loss:
-    """The loss as a function of the network's outputs and a target (batch, class, *spatial) uint8 of 0, 1, 255."""
-    terms: dict[str, list[tuple[float, Callable[[Tensor, Tensor], Tensor]]]] = {
-        "bce": [(1.0, cross_entropy)],
-        "dice": [(1.0, partial(soft_dice, smooth=options.smooth))],
-        "bce+dice": [(options.bce_weight, cross_entropy), (options.dice_weight, partial(soft_dice, smooth=options.smooth))],
-    }
-    chosen = terms[options.name]
+def _term(text: str, whole: str) -> tuple[float, str]:
+    found = re.fullmatch(r"(?:(\d+\.?\d*(?:e-?\d+)?|\.\d+)\s*(?:\*\s*|\s))?([a-z]+(?:-[a-z]+)*)", text)
+    if found is None:
+        raise RecipeError(f'loss.name {whole!r}: cannot read {text!r}; write a sum such as "focal + dice + 0.01*boundary"')
+    weight, name = found.groups()
+    if name not in TERMS:
+        near = difflib.get_close_matches(name, TERMS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(f"loss.name {whole!r}: no loss {name!r}; {hint}known: {', '.join(TERMS)}")
+    return float(weight or 1), name
+
+
+def build_loss(options: LossOptions, spacing: Sequence[float] | None = None) -> Loss:
+    """The loss as a function of the network's outputs and a target (batch, class, *spatial) uint8 of 0, 1, 255.
+
+    A target deeper than the logits, as networks on slices meet it, is cut to its middle. Deep-supervision outputs count
+    half, a quarter, …; the weights sum to 1. Computed in float32, whatever precision the network runs in.
+
+    Args:
+        options: which terms, with which weights.
+        spacing: size of a voxel by axis, for "boundary" and "surface"; only ratios matter. None: isotropic.
+    """
+    import torch
+
+    chosen = [(weight, _make(name, options, spacing)) for weight, name in options.terms]
+
+    def one(logits: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.float()
+            return torch.stack([weight * term(logits, target) for weight, term in chosen]).sum()
 
     def loss(outputs: Outputs, target: Tensor) -> Tensor:
-        logits = outputs.logits.float()
-        total = logits.new_zeros(())
-        for weight, term in chosen:
-            total = total + weight * term(logits, target)
-        return total
+        target = central(target, outputs.logits.shape)
+        total, weights = one(outputs.logits, target), 1.0
+        for level, logits in enumerate(outputs.deep, start=1):
+            total = total + DEEP**level * one(logits, target)
+            weights += DEEP**level
+        return total / weights
 
     return loss
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy, mean over labelled voxels of all classes; 0 where nothing is labelled."""
-    import torch.nn.functional as F
+def _make(name: str, options: LossOptions, spacing: Sequence[float] | None) -> Term:
+    from malpighi.models import loss_regions, loss_skeletons, loss_surfaces, loss_voxels
 
-    known = target != UNLABELLED
-    each = F.binary_cross_entropy_with_logits(logits, (target == 1).to(logits.dtype), reduction="none")
-    return (each * known).sum() / known.sum().clamp(min=1)
+    smooth, prices = options.smooth, (options.tversky_alpha, options.tversky_beta)
+    made: dict[str, Callable[[], Term]] = {
+        "bce": lambda: loss_voxels.cross_entropy,
+        "edge-bce": lambda: partial(loss_voxels.edge_cross_entropy, edge_weight=options.edge_weight),
+        "focal": lambda: partial(loss_voxels.focal, gamma=options.focal_gamma, alpha=options.focal_alpha),
+        "dice": lambda: partial(loss_regions.soft_dice, smooth=smooth),
+        "tversky": lambda: partial(loss_regions.tversky, prices=prices, smooth=smooth),
+        "focal-tversky": lambda: partial(loss_regions.tversky, prices=prices, smooth=smooth, power=0.75),
+        "boundary-dou": lambda: loss_regions.boundary_dou,
+        "boundary": lambda: partial(loss_surfaces.boundary, spacing=spacing),
+        "surface": lambda: partial(loss_surfaces.surface, spacing=spacing, smooth=smooth),
+        "cldice": lambda: partial(loss_skeletons.cl_dice, steps=options.skeleton_steps, smooth=smooth),
+    }
+    return made[name]()
 
 
-def soft_dice(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 - (2 Σpt + s) / (Σp + Σt + s), a class over the whole batch; mean over classes that are labelled in it.
+def central(target: Tensor, shape: Sequence[int]) -> Tensor:
+    """The middle of `target` that has `shape`, along spatial axes; an odd rest leaves one more at the end.
 
-    Milletari et al., V-Net (2016), with plain instead of squared sums. Batch-wise sums, so that a tile without the class
-    pushes down false positives by their area instead of by an all-or-nothing term.
+    Raises:
+        ValueError: the target is smaller than `shape`, or of another batch or class count.
     """
-    import torch
-
-    known = (target != UNLABELLED).to(logits.dtype)
-    wanted = (target == 1).to(logits.dtype)
-    probability = torch.sigmoid(logits) * known
-    axes = (0, *range(2, logits.ndim))
-    overlap = (probability * wanted).sum(axes)
-    score = (2 * overlap + smooth) / (probability.sum(axes) + wanted.sum(axes) + smooth)
-    labelled = (known.sum(axes) > 0).to(logits.dtype)
-    return ((1 - score) * labelled).sum() / labelled.sum().clamp(min=1)
+    if tuple(target.shape) == tuple(shape):
+        return target
+    spare = [int(has) - int(wants) for has, wants in zip(target.shape, shape, strict=True)]
+    if min(spare) < 0 or any(spare[:2]):
+        raise ValueError(f"target of shape {tuple(target.shape)} does not hold the logits' {tuple(shape)}")
+    return target[tuple(slice(rest // 2, rest // 2 + int(wants)) for rest, wants in zip(spare, shape, strict=True))]

@@ -15,7 +15,7 @@ from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.intensity import Intensity
 
 if TYPE_CHECKING:
-    from malpighi.models.unet2d import EncoderDecoder
+    from malpighi.models.network import Network
 
 RECIPE = "recipe.toml"
 COARSEST, FINEST = 64, 16
@@ -105,7 +105,7 @@ class TrainedRun:
     recipe: Recipe
     inputs: Inputs
 
-    def network(self) -> EncoderDecoder:
+    def network(self) -> Network:
         """The network with the run's best weights, on the CPU, in evaluation mode."""
         from malpighi.models.build import build_network
         from malpighi.training.checkpoint import load_weights
