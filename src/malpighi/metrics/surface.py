@@ -122,7 +122,7 @@ def surface_overlaps(
     predicted, true = counts @ areas
     out = [SurfaceOverlap()] * len(tolerances)
     for place, i in enumerate(order):
-        out[i] = SurfaceOverlap(predicted[0], true[0], predicted[1 + place], true[1 + place])
+        out[i] = SurfaceOverlap(*(float(v) for v in (predicted[0], true[0], predicted[1 + place], true[1 + place])))
     return out
 
 
