@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+import math
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,22 +13,56 @@ import numpy as np
 from malpighi.errors import RecipeError
 from malpighi.geometry import Box
 from malpighi.images import Source
+from malpighi.images.cache import tiles
 from malpighi.inference.backends import Precision, torch_forward
 from malpighi.inference.options import PredictOptions
-from malpighi.inference.predict import Forward, predict
+from malpighi.inference.predict import ALIGN, Forward, predict
 from malpighi.inference.progress import Progress
+from malpighi.inference.route import columns
+from malpighi.inference.slices import Axis, slices_forward
+from malpighi.objects.hull import Hull
+from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.blank import tissue_mask
 from malpighi.tasks.run import Inputs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from malpighi.models.network import Network
+
+MOST_CACHE_BYTES = 2**30
+"""Decoded chunks of a volume that are held at most: beyond it, decoding again costs less than memory."""
 
 
 def forward_of(
-    network: nn.Module, inputs: Inputs, options: PredictOptions, device: str, precision: Precision, channels_last: bool
+    network: Network,
+    inputs: Inputs,
+    options: PredictOptions,
+    device: str,
+    precision: Precision,
+    channels_last: bool,
+    axes: Sequence[Axis] = ("z",),
 ) -> Forward:
-    """The network as the engine wants it: raw voxels in, probabilities out."""
-    return torch_forward(network, inputs.intensity, device, precision, options.flips, channels_last)
+    """The network as the engine wants it: raw voxels in, probabilities out; one on slices is slid along `axes`."""
+    make = partial(slices_forward, axes=axes) if getattr(network, "slices", None) else torch_forward
+    return make(
+        network,
+        inputs.intensity,
+        device=device,
+        precision=precision,
+        flips=options.flips,
+        average=options.average,
+        channels_last=channels_last,
+    )
+
+
+def tile_stride(network: Network) -> tuple[int, ...]:
+    """Multiples of which the tiles of `predict` must be, by axis: networks on slices take cubes of any size."""
+    stride = tuple(int(n) for n in network.stride)
+    return (1,) * len(stride) if getattr(network, "slices", None) else stride
+
+
+def prepare_source(source: Source, recipe: Recipe) -> Source:
+    """The image as the network takes it: the one place where an image that is brought to a scale of its own is wrapped."""
+    return source
 
 
 def predict_image(
@@ -35,6 +71,8 @@ def predict_image(
     inputs: Inputs,
     options: PredictOptions,
     *,
+    stride: tuple[int, ...] | None = None,
+    within: Hull | None = None,
     region: Box | None = None,
     align: tuple[int, ...] | None = None,
     done: Container[Box] = (),
@@ -44,26 +82,57 @@ def predict_image(
     """Finished boxes of `source` with their probabilities, (class, *spatial) float32; see `inference.predict`.
 
     Glass is found at low resolution and left out where the options say so. A tile larger than the image is made smaller.
+
+    Args:
+        stride: `tile_stride` of the network, which smaller tiles keep to; None: 32 along every axis.
+        within: outside of it nothing is predicted and probabilities are 0.
     """
     inputs.check(source)
-    keep = None
-    if options.skip_blank:
-        tissue = tissue_mask(source)
-        keep = lambda box: tissue.any(box, inputs.spacing)  # noqa: E731
-    fitted = fit_tile(options, source.space.shape_at(inputs.spacing))
-    yield from predict(
+    fitted = fit_tile(options, source.space.shape_at(inputs.spacing), stride)
+    fit_cache(source, inputs, fitted)
+    found = predict(
         forward,
         source,
         inputs.spacing,
         len(inputs.classes),
         fitted,
         region=region,
-        keep=keep,
+        keep=_kept(source, inputs, options, within),
         align=align,
         done=done,
         progress=progress,
         on_progress=on_progress,
     )
+    for box, probabilities in found:
+        if within is not None:
+            np.multiply(probabilities, within.inside(box, inputs.spacing), out=probabilities)
+        yield box, probabilities
+
+
+def _kept(source: Source, inputs: Inputs, options: PredictOptions, within: Hull | None) -> Callable[[Box], bool] | None:
+    """Which tiles are predicted: those of a volume all, or those that reach into the hull; of a slide, those with tissue."""
+    if within is not None:
+        return lambda box: within.any(box, inputs.spacing)
+    if not options.skip_blank or source.space.rank != 2:
+        return None
+    tissue = tissue_mask(source)
+    return lambda box: tissue.any(box, inputs.spacing)
+
+
+def fit_cache(source: Source, inputs: Inputs, options: PredictOptions) -> None:
+    """Let the cache of decoded chunks hold two layers of the volume, or every row of tiles would decode the one before again.
+
+    The chunks' size is not known here: they are taken to be as tiles are. Images need no more than they have.
+    """
+    if source.space.rank < 3:
+        return
+    shape, grid = source.space.shape_at(inputs.spacing), options.grid(source.space.shape_at(inputs.spacing))
+    parts = columns(Box.of_shape(shape), ALIGN[len(shape)], grid, len(inputs.classes), options.budget(len(shape)))
+    layer = max(part.grow((0, *grid.tile[1:])).clip(shape).volume // part.size[0] for part in parts)
+    level = source.space.shapes[source.space.level_for(inputs.spacing)]
+    voxels = 2 * grid.tile[0] * layer * math.prod(level) / math.prod(shape)
+    need = int(1.1 * voxels) * len(source.channels) * source.dtype.itemsize
+    tiles.limit = max(tiles.limit, min(need, MOST_CACHE_BYTES))
 
 
 def require_stride(options: PredictOptions, stride: tuple[int, ...], key: str = "predict.tile") -> None:
@@ -79,10 +148,10 @@ def require_stride(options: PredictOptions, stride: tuple[int, ...], key: str = 
         raise RecipeError(f"{key} = {options.tile}: this network takes multiples of {steps}; {would} would do")
 
 
-def fit_tile(options: PredictOptions, shape: tuple[int, ...], stride: int = 32) -> PredictOptions:
+def fit_tile(options: PredictOptions, shape: tuple[int, ...], stride: tuple[int, ...] | None = None) -> PredictOptions:
     """Options whose tile is no larger than the image needs: the image's sides, rounded up to the network's stride."""
-    wanted = options.sides(len(shape))
-    sides = tuple(min(side, -(-length // stride) * stride) for side, length in zip(wanted, shape, strict=True))
+    wanted, steps = options.sides(len(shape)), stride or (32,) * len(shape)
+    sides = tuple(min(side, -(-n // step) * step) for side, n, step in zip(wanted, shape, steps, strict=True))
     if options.flips == "d4":  # right-angle turns need a square
-        sides = (max(sides),) * len(sides)
+        sides = (*sides[:-2], max(sides[-2:]), max(sides[-2:]))
     return replace(options, tile=sides)

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,12 +24,13 @@ from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
-from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
-from malpighi.objects.label import find_components
+from malpighi.inference.store import MANIFEST, PredictionStore, file_fingerprint, finished_manifest, identity
+from malpighi.objects.hull import Hull, find_hull
+from malpighi.objects.label import BLOCK, find_components
 from malpighi.objects.measure import ObjectOptions, find_objects
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
-from malpighi.tasks.image import forward_of, predict_image, require_stride
+from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride
 from malpighi.tasks.run import TrainedRun, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
 
@@ -47,6 +49,7 @@ class Model:
     objects: ObjectOptions
     device: str
     digest: str
+    stride: tuple[int, ...]
 
 
 def segment(
@@ -57,6 +60,8 @@ def segment(
     overrides: Sequence[str] = (),
     spacing: float | Spacing | None = None,
     probabilities: bool = False,
+    within: Path | None = None,
+    margin: float = 0.0,
     strict: bool = False,
     overwrite: bool = False,
     talk: Talk | None = None,
@@ -70,12 +75,16 @@ def segment(
     several images, one that cannot be read on the way is left out and the others are done.
 
     Args:
-        images: files, OME-Zarr folders, folders of images, glob patterns.
+        images: files, OME-Zarr folders, folders of images, glob patterns. To a run on volumes a folder of slices is one
+            volume.
         run: folder of a training run.
         out: folder to make.
         overrides: "predict.key=value" or "objects.key=value" against the run's recipe.
         spacing: level-0 µm per pixel of every image, where the files do not say; `Spacing.pixels(2)` for "in pixels".
         probabilities: keep the probabilities too.
+        within: an earlier prediction of the image (or a folder of such, one an image): outside the convex hull of its masks
+            nothing is looked at, and nothing found.
+        margin: by which that hull is made larger, in µm (pixels, where the image's size is unknown).
         strict: stop at the first tile or image that cannot be decoded, instead of leaving it out and saying so.
         overwrite: predict again whatever is there.
         talk: where to report.
@@ -89,8 +98,8 @@ def segment(
     """
     talk = talk or Talk()
     began = time.monotonic()
-    paths = find_images(images)
     model = open_model(run, overrides, probabilities)
+    paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
         with open_image(path, spacing=spacing) as source:
             model.run.inputs.check(source)
@@ -99,7 +108,8 @@ def segment(
         folder = Path(out) / stem(path)
         try:
             with open_image(path, spacing=spacing, on_damage="raise" if strict else "fill") as source:
-                results.append(segment_image(model, source, path, folder, overwrite=overwrite, talk=talk))
+                bounds = None if within is None else hull_of(within, stem(path), source, margin)
+                results.append(segment_image(model, source, path, folder, within=bounds, overwrite=overwrite, talk=talk))
         except DataError as error:
             if strict or len(paths) == 1:
                 raise
@@ -123,8 +133,11 @@ def segment(
     }
 
 
-def find_images(given: Sequence[str | Path]) -> list[Path]:
+def find_images(given: Sequence[str | Path], rank: int = 2) -> list[Path]:
     """Files behind paths, folders and patterns, each once, in natural reading order.
+
+    Args:
+        rank: of the images wanted; where it is 3, a folder of two-dimensional images is one volume.
 
     Raises:
         DataError: something given is not there, or two images would share an output folder.
@@ -136,6 +149,8 @@ def find_images(given: Sequence[str | Path]) -> list[Path]:
             inside = sorted(p for p in path.iterdir() if is_image(p))
             if not inside:
                 raise DataError(f"{path}: holds no image; readable are {' '.join(IMAGE_SUFFIXES)}")
+            if rank == 3 and _flat(inside[0]):
+                inside = [path]
         elif path.exists():
             inside = [path]
         else:
@@ -151,14 +166,20 @@ def find_images(given: Sequence[str | Path]) -> list[Path]:
     return list(found)
 
 
+def _flat(path: Path) -> bool:
+    """Whether an image is two-dimensional."""
+    with open_image(path) as source:
+        return source.space.rank == 2
+
+
 def stem(path: Path) -> str:
-    """Name of an image without its suffixes: slide.ome.zarr → slide."""
+    """Name of an image without its suffixes: slide.ome.zarr → slide; of a folder of slices its name, as it is."""
     name = path.name
     for suffix in (".ome", ""):
         for known in IMAGE_SUFFIXES:
             if name.lower().endswith(suffix + known):
                 return name[: -len(suffix + known)]
-    return path.stem
+    return name if path.is_dir() else path.stem
 
 
 def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = False) -> Model:
@@ -182,11 +203,54 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     predict = replace(recipe.predict, probabilities=True) if probabilities else recipe.predict
     train = recipe.train
     network = opened.network()
-    require_stride(predict, network.stride)
+    stride = tile_stride(network)
+    require_stride(predict, stride)
     predict.limits(len(opened.inputs.classes))
-    forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last)
+    axes = recipe.data.axes
+    forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last, axes)
     digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
-    return Model(opened, forward, predict, recipe.objects, device, digest)
+    return Model(opened, forward, predict, recipe.objects, device, digest, stride)
+
+
+@dataclass(frozen=True)
+class Within:
+    """The part of an image that is looked at, and in words that tell it from another."""
+
+    hull: Hull
+    told: dict[str, Any]
+
+
+def hull_of(folder: Path, name: str, source: Source, margin: float) -> Within:
+    """The convex hull of what an earlier prediction of the image found.
+
+    Args:
+        folder: the prediction, or a folder with one for each image, named `name`.
+        margin: in the unit of the prediction's spacing.
+
+    Raises:
+        DataError: no finished prediction is there, it is of an image of another size, or it found nothing.
+    """
+    from malpighi.tasks.prediction import Prediction
+
+    if not (math.isfinite(margin) and margin >= 0):
+        raise RecipeError(f"--margin {margin}: give a number of 0 or more")
+    path = Path(folder) if (Path(folder) / MANIFEST).is_file() else Path(folder) / name
+    earlier = Prediction(path)
+    try:
+        if earlier.space.shape != source.shape or earlier.space.spacing.unit != source.space.spacing.unit:
+            raise DataError(
+                f"{path}: was made of an image of {earlier.space.shape} voxels in {earlier.space.spacing.unit}, and {source.name} "
+                f"has {source.shape} in {source.space.spacing.unit}; give a prediction of the same image"
+            )
+        read = lambda box: (earlier.rasterise(box, earlier.spacing) == 1).any(0)  # noqa: E731
+        shape = source.space.shape_at(earlier.spacing)
+        try:
+            hull = find_hull(read, shape, earlier.spacing, margin)
+        except DataError as error:
+            raise DataError(f"{path}: found nothing, {error}; segment the image without --within") from error
+    finally:
+        earlier.close()
+    return Within(hull, {"prediction": file_fingerprint(path / MANIFEST), "margin": margin})
 
 
 def segment_image(
@@ -195,6 +259,7 @@ def segment_image(
     path: Path,
     folder: Path,
     *,
+    within: Within | None = None,
     overwrite: bool = False,
     report: bool = True,
     talk: Talk | None = None,
@@ -202,9 +267,10 @@ def segment_image(
     """Segment one open image into `folder`; see `segment`."""
     talk = talk or Talk()
     inputs, options = model.run.inputs, model.predict
+    source = prepare_source(source, model.run.recipe)
     inputs.check(source)
     began = time.monotonic()
-    fingerprint = _fingerprint(model, source, path)
+    fingerprint = _fingerprint(model, source, path, within)
     shape = source.space.shape_at(inputs.spacing)
     thresholds = options.limits(len(inputs.classes))
     asked = identity(shape, inputs.spacing, inputs.classes, thresholds, options.probabilities, fingerprint)
@@ -222,6 +288,7 @@ def segment_image(
         inputs.classes,
         thresholds,
         probabilities=options.probabilities,
+        top=options.top,
         fingerprint=fingerprint,
         overwrite=overwrite,
     ) as store:
@@ -234,6 +301,8 @@ def segment_image(
                 source,
                 inputs,
                 options,
+                stride=model.stride,
+                within=within.hull if within else None,
                 align=store.align,
                 done=store.done,
                 progress=progress,
@@ -241,6 +310,7 @@ def segment_image(
             )
             for box, probabilities in boxes:
                 store.add(box, probabilities, source.damage)
+        limits = store.decide()
         drop_specks(store, inputs.spacing, model.objects)
         store.finish_masks()
         with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
@@ -253,7 +323,9 @@ def segment_image(
             "stage_seconds": {name: round(value, 2) for name, value in progress.seconds.items()},
             "peak_memory_mb": peak_memory_mb(),
             "device": model.device,
+            "thresholds": dict(zip(inputs.classes, limits.tolist(), strict=True)),
             "objects": objects,
+            "outlines": OUTLINES if source.space.rank == 2 else None,
             "damage": [str(damage) for damage in store.damage],
         }
         store.finish(facts)
@@ -264,10 +336,11 @@ def segment_image(
     return {**facts, "output": str(folder)}
 
 
-def _fingerprint(model: Model, source: Source, path: Path) -> dict[str, Any]:
+def _fingerprint(model: Model, source: Source, path: Path, within: Within | None) -> dict[str, Any]:
     """What a prediction depends on besides its grid and thresholds: the same again, and it can go on or stand."""
-    options = ("tile", "overlap", "window", "batch", "flips", "skip_blank")
+    options = ("tile", "overlap", "window", "batch", "flips", "average", "top", "skip_blank")
     return {
+        "within": within.told if within else None,
         "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
         "weights": model.digest,
         "options": {
@@ -282,33 +355,43 @@ def drop_specks(store: PredictionStore, spacing: Spacing, options: ObjectOptions
     voxel = math.prod(spacing.values)
     if not options.min_area > voxel:
         return
+    block = tuple(max(side, BLOCK[len(store.shape)] // side * side) for side in store.align)
     for k in range(len(store.classes)):
-        # blocks of the boxes that are rewritten: numbers hold only as long as the rest of their block is as it was
-        components = find_components(store.read_mask(k), store.shape, store.align, options.faces_only)
+        components = find_components(store.read_mask(k), store.shape, block, options.faces_only)
         dropped = np.concatenate([[False], components.count * voxel < options.min_area])
         if not dropped.any():
             continue
-        for box in Box.of_shape(store.shape).split(store.align):
-            labels = components.labels(box)
-            if dropped[labels].any():
-                store.write_mask(k, box, (labels > 0) & ~dropped[labels])
+        for whole in Box.of_shape(store.shape).split(block):
+            # a block is numbered before any of it is rewritten: numbers hold only as long as their block is as it was
+            labels = components.labels(whole)
+            small = dropped[labels]
+            if small.any():
+                kept = (labels > 0) & ~small
+                for box in whole.split(store.align):
+                    store.write_mask(k, box, kept[box.relative_to(whole.start).slices])
 
 
 def write_objects(store: PredictionStore, source: Source, model: Model, advance: Callable[..., None]) -> dict[str, int]:
-    """Outline and measure every class's objects: objects.parquet and objects.geojson.gz; counts by class."""
+    """Measure every class's objects: objects.parquet; of images outline them too, objects.geojson.gz. Counts by class.
+
+    GeoJSON knows no third axis: objects of a volume are rows of the table, and voxels of labels.ome.zarr.
+    """
     inputs = model.run.inputs
     counts = dict.fromkeys(inputs.classes, 0)
 
     def shapes(table: ObjectTable) -> Iterator[Shape]:
         for k, name in enumerate(inputs.classes):
             mask, probability = store.read_mask(k), store.read_probability(k)
-            for shape in table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability)):
-                counts[name] += 1
-                yield shape
+            before = table.rows
+            yield from table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability))
+            counts[name] = table.rows - before
             advance()
 
     with ObjectTable(store.path / OBJECTS, inputs.spacing) as table:
-        write_geojson(store.path / OUTLINES, shapes(table), class_colors(inputs.classes))
+        if source.space.rank == 2:
+            write_geojson(store.path / OUTLINES, shapes(table), class_colors(inputs.classes))
+        else:
+            deque(shapes(table), maxlen=0)
     return counts
 
 
@@ -329,13 +412,18 @@ class _Tiles:
 
 
 def _report(folder: Path, source: Source, objects: Mapping[str, int], talk: Talk) -> None:
-    from malpighi.reports.embed import png
     from malpighi.reports.prediction import write_prediction_report
-    from malpighi.tasks.pictures import prediction_overview
 
-    pictures = {}
-    if source.space.rank == 2:
-        pictures["The image with the outlines of what was found."] = png(prediction_overview(folder, source, list(objects)))
-    page = write_prediction_report(folder, pictures)
+    page = write_prediction_report(folder, _pictures(folder, source, list(objects)))
     found = ", ".join(f"{n} {name}" for name, n in objects.items())
     talk.say(escape(f"{folder}: {found}; report: {page}"))
+
+
+def _pictures(folder: Path, source: Source, classes: Sequence[str]) -> dict[str, bytes]:
+    """Caption → PNG for the report."""
+    from malpighi.reports.embed import png
+    from malpighi.tasks.pictures import prediction_overview
+
+    if source.space.rank == 2:
+        return {"The image with the outlines of what was found.": png(prediction_overview(folder, source, classes))}
+    return {}  # volumes: sheets of slices go here

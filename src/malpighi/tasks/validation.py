@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malpighi.geometry import Box
 from malpighi.inference.options import PredictOptions
-from malpighi.inference.predict import Forward
+from malpighi.inference.predict import ALIGN, Forward
+from malpighi.inference.slices import Axis
+from malpighi.inference.top import Kept
 from malpighi.metrics.overlap import Overlap
 from malpighi.sampling.cases import OpenCase
-from malpighi.tasks.image import forward_of, predict_image
+from malpighi.tasks.image import forward_of, predict_image, tile_stride
 from malpighi.tasks.run import Inputs
 from malpighi.tasks.task import Task
 from malpighi.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from malpighi.models.network import Network
 
 
 class Validator:
     """Held-out cases, and how a network is scored on them."""
 
     def __init__(
-        self, cases: Sequence[OpenCase], inputs: Inputs, task: Task, predict: PredictOptions, device: str, train: TrainOptions
+        self,
+        cases: Sequence[OpenCase],
+        inputs: Inputs,
+        task: Task,
+        predict: PredictOptions,
+        device: str,
+        train: TrainOptions,
+        axes: Sequence[Axis] = ("z",),
     ) -> None:
         self.cases, self.inputs, self.task, self.predict = cases, inputs, task, predict
-        self.device, self.train = device, train
+        self.device, self.train, self.axes = device, train, axes
 
-    def quick(self, network: nn.Module) -> dict[str, Any]:
+    def quick(self, network: Network) -> dict[str, Any]:
         """Mean Dice over images and by class, for the learning curve."""
-        forward = self._forward(network)
-        dice = np.array([self.score(forward, case).dice for case in self.cases])  # (case, class), NaN where not annotated
+        forward, stride = self._forward(network), tile_stride(network)
+        dice = np.array(
+            [self._score(forward, stride, case).dice for case in self.cases]
+        )  # (case, class), NaN where not annotated
         by_class = {name: _mean(column) for name, column in zip(self.inputs.classes, dice.T, strict=True)}
         return {"dice": _mean(dice) or 0.0, "by_class": by_class}
 
-    def score(self, forward: Forward, case: OpenCase) -> Overlap:
+    def _score(self, forward: Forward, stride: tuple[int, ...], case: OpenCase) -> Overlap:
         """Counts of one case, box by box: memory does not depend on the image."""
+        assert case.annotation is not None, "held-out cases are labelled"
         total = Overlap.none(len(self.inputs.classes))
-        for box, probabilities in predict_image(forward, case.source, self.inputs, self.predict):
-            assert case.annotation is not None, "held-out cases are labelled"
-            truth = case.annotation.rasterise(box, self.inputs.spacing)
-            total = total + self.task.score(self.task.decode(probabilities), truth)
+        for box, mask in self._masks(forward, stride, case):
+            total = total + self.task.score(mask, case.annotation.rasterise(box, self.inputs.spacing))
         return total
 
-    def _forward(self, network: nn.Module) -> Forward:
-        return forward_of(network, self.inputs, self.predict, self.device, self.train.precision, self.train.channels_last)
+    def _masks(self, forward: Forward, stride: tuple[int, ...], case: OpenCase) -> Iterator[tuple[Box, np.ndarray]]:
+        """Boxes of a case with their masks, (class, *spatial) uint8."""
+        boxes = predict_image(forward, case.source, self.inputs, self.predict, stride=stride)
+        if not self.predict.top:
+            yield from ((box, self.task.decode(probabilities)) for box, probabilities in boxes)
+            return
+        spacing, shape = self.inputs.spacing, case.source.space.shape_at(self.inputs.spacing)
+        with TemporaryDirectory(prefix="malpighi-") as folder:
+            kept = Kept(Path(folder) / "probabilities.zarr", shape, spacing, self.inputs.classes, shard=ALIGN[len(shape)])
+            for box, probabilities in boxes:
+                kept.write(box, probabilities)
+            limits = np.array(kept.limits(self.predict.top)).reshape(-1, *[1] * len(shape))
+            for box in Box.of_shape(shape).split(kept.align):
+                yield box, (kept.read(box) >= limits).view(np.uint8)
+
+    def _forward(self, network: Network) -> Forward:
+        train = self.train
+        return forward_of(network, self.inputs, self.predict, self.device, train.precision, train.channels_last, self.axes)
 
 
 def _mean(scores: np.ndarray) -> float | None:
