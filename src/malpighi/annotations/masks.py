@@ -15,8 +15,8 @@ from malpighi.geometry import Box, Space, Spacing
 from malpighi.images.base import Source
 from malpighi.images.resample import resample, support
 
-BLOCK = 2048
-"""Side of the boxes in which a mask is looked through for objects."""
+BLOCK = {2: 2048, 3: 160}
+"""Side of the boxes in which a mask is looked through for objects, by rank."""
 
 
 class MaskAnnotation(Annotation):
@@ -31,7 +31,14 @@ class MaskAnnotation(Annotation):
     each of its voxels stands for k × k of the image.
     """
 
-    def __init__(self, source: Source, space: Space, classes: tuple[str, ...] = (), nearest_pyramid: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        space: Space,
+        classes: tuple[str, ...] = (),
+        nearest_pyramid: bool = False,
+        unlabelled: int | None = None,
+    ) -> None:
         """Check sizes; no voxel is read.
 
         Args:
@@ -39,12 +46,14 @@ class MaskAnnotation(Annotation):
             space: of the image.
             classes: what the values mean; none: the one class `UNNAMED`.
             nearest_pyramid: the mask's coarser levels hold labels (OME-Zarr), not averages of them, and may be read.
+            unlabelled: a value that says that nobody said what is there, also where there is one class.
         """
         super().__init__(source.name, space, classes or (UNNAMED,))
         if not (np.issubdtype(source.dtype, np.integer) or source.dtype == bool):
             raise DataError(f"{source.name}: a mask of {source.dtype}; label images hold whole numbers, convert it first")
         self._source = source
         self._pyramid = nearest_pyramid
+        self._unlabelled = unlabelled
         self._reduction = _reduction(source.name, source.shape, space.shape)
         if self._reduction > 1:
             small, whole = (" × ".join(map(str, shape)) for shape in (source.shape, space.shape))
@@ -52,8 +61,16 @@ class MaskAnnotation(Annotation):
 
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
         labels = self._labels(box, spacing)
+        unsaid = None if self._unlabelled is None else labels == self._unlabelled
         if len(self.classes) == 1:
-            return (labels != 0).astype(np.uint8)[None]
+            layers = (labels != 0).astype(np.uint8)[None]
+        else:
+            layers = self._by_value(labels if unsaid is None else np.where(unsaid, 0, labels), box)
+        if unsaid is not None:
+            layers[:, unsaid] = UNLABELLED
+        return layers
+
+    def _by_value(self, labels: np.ndarray, box: Box) -> np.ndarray:
         unknown = (labels > len(self.classes)) & (labels != UNLABELLED)
         if labels.dtype.kind == "i":
             unknown |= labels < 0
@@ -71,10 +88,13 @@ class MaskAnnotation(Annotation):
         """Whether one class has several values: looks through the mask until a second is met, all of it if binary."""
         if len(self.classes) > 1:
             return False
-        seen: set[int] = set()
-        for box in Box.of_shape(self._source.shape).split((BLOCK,) * self._source.space.rank):
-            seen |= set(np.unique(self._plane(self._source.read(box))).tolist()) - {0}
-            if len(seen) > 1:
+        low, high = np.inf, 0
+        for box in Box.of_shape(self._source.shape).split((BLOCK[self._source.space.rank],) * self._source.space.rank):
+            labels = self._plane(self._source.read(box))
+            labels = labels[labels != 0] if self._unlabelled is None else labels[(labels != 0) & (labels != self._unlabelled)]
+            if labels.size:
+                low, high = min(low, int(labels.min())), max(high, int(labels.max()))
+            if low < high:
                 return True
         return False
 
@@ -83,7 +103,8 @@ class MaskAnnotation(Annotation):
             return super()._instances(box, spacing, classes)
         if self.classes[0] not in classes:
             return np.zeros(box.size, np.int32)
-        return self._labels(box, spacing).astype(np.int32)
+        labels = self._labels(box, spacing).astype(np.int32)
+        return labels if self._unlabelled is None else np.where(labels == self._unlabelled, 0, labels)
 
     def _labels(self, box: Box, spacing: Spacing) -> np.ndarray:
         """(*spatial) values of the voxels at the centres of `box`'s."""
@@ -125,7 +146,11 @@ def _reduction(name: str, have: tuple[int, ...], image: tuple[int, ...]) -> int:
 
 
 def open_mask(
-    path: Path, space: Space, classes: tuple[str, ...] = (), on_damage: Literal["raise", "fill"] = "raise"
+    path: Path,
+    space: Space,
+    classes: tuple[str, ...] = (),
+    on_damage: Literal["raise", "fill"] = "raise",
+    unlabelled: int | None = None,
 ) -> Annotation:
     """A label image, or an OME-Zarr whose `labels/` group holds one label image a class (what `segment` writes).
 
@@ -134,6 +159,7 @@ def open_mask(
         space: of the image the labels belong to.
         classes: what the values mean; for a `labels/` group, which of its label images to take (all where empty).
         on_damage: as for `open_image`.
+        unlabelled: value where nobody said what is there.
     """
     from malpighi.images.open import open_image
 
@@ -143,13 +169,13 @@ def open_mask(
     names = label_images(path)
     if not names:
         source = open_image(path, on_damage=on_damage, labels=True)
-        return MaskAnnotation(source, space, classes, nearest_pyramid=path.suffix.lower() == ".zarr")
+        return MaskAnnotation(source, space, classes, path.suffix.lower() == ".zarr", unlabelled)
     parts = []
     for name, means in names.items():
         if classes and not set(classes) & set(means):
             continue
         source = open_image(path / "labels" / name, on_damage=on_damage, labels=True)
-        parts.append(MaskAnnotation(source, space, means, nearest_pyramid=True))
+        parts.append(MaskAnnotation(source, space, means, True, unlabelled))
     if not parts:
         raise DataError(f"{path}: holds labels of {', '.join(names)}, none of the classes asked for ({', '.join(classes)})")
     return parts[0] if len(parts) == 1 else CombinedAnnotation(str(path), tuple(parts))

@@ -26,12 +26,14 @@ class Request:
     row: str
     order: Order
     on_damage: Literal["raise", "fill"]
+    numbers: tuple[int, ...]
+    unlabelled: int | None
 
 
 def _runs(asked: Request) -> Annotation:
     from malpighi.annotations.submissions import open_rle
 
-    return open_rle(asked.path, asked.space, asked.classes, asked.row, asked.order)
+    return open_rle(asked.path, asked.space, asked.classes, asked.row, asked.order, asked.numbers)
 
 
 def _outlines(asked: Request) -> Annotation:
@@ -58,10 +60,15 @@ def _read_outlines(path: Path) -> Outlines:
 def _mask(asked: Request) -> Annotation:
     from malpighi.annotations.masks import open_mask
 
-    return open_mask(asked.path, asked.space, asked.classes, asked.on_damage)
+    return open_mask(asked.path, asked.space, asked.classes, asked.on_damage, asked.unlabelled)
 
 
 def _folder(asked: Request) -> Annotation:
+    """Of a volume, a folder holds a mask a slice; of a 2-D image, one an object."""
+    if asked.space.rank == 3:
+        from malpighi.annotations.slices import open_slices
+
+        return open_slices(asked.path, asked.space, asked.classes, asked.numbers, asked.on_damage, asked.unlabelled)
     from malpighi.annotations.folders import FolderAnnotation
 
     return FolderAnnotation(asked.path, asked.space, asked.classes)
@@ -81,10 +88,12 @@ READERS: dict[str, Callable[[Request], Annotation]] = {
     ".tif": _mask,
     ".tiff": _mask,
     ".zarr": _mask,
+    ".nii": _mask,
+    ".nii.gz": _mask,
     ".jpg": _mask,  # refused there, with the reason
     ".jpeg": _mask,
 }
-"""Readers by suffix; a folder that is no Zarr holds one PNG an object."""
+"""Readers by suffix; a folder that is no Zarr holds one PNG an object, or of a volume one mask a slice."""
 
 ANNOTATION_SUFFIXES = tuple(suffix for suffix in READERS if suffix not in (".jpg", ".jpeg"))
 
@@ -108,16 +117,20 @@ def open_annotation(
     row: str = "",
     order: Order = "F",
     on_damage: Literal["raise", "fill"] = "raise",
+    numbers: tuple[int, ...] = (),
+    unlabelled: int | None = None,
 ) -> Annotation:
     """Open labels of any format; the suffix says which.
 
     Args:
-        path: file, Zarr, or folder of one PNG an object.
+        path: file, Zarr, or folder: of one PNG an object where the image is 2-D, of one mask a slice where it is a volume.
         space: of the image the labels belong to.
         classes: what values or unnamed objects mean, or which named ones to take; empty: what the file says.
         row: for tables that hold many images, the id of this one.
         order: for run lengths, "F" column-major or "C" row-major.
         on_damage: for label images, as `open_image`.
+        numbers: of the slices of a volume, by which masks and rows of single slices are found; 0, 1, … where empty.
+        unlabelled: the value of label images where nobody said what is there.
 
     Raises:
         DataError: the path does not exist, its suffix is unknown, or its content is wrong.
@@ -132,7 +145,7 @@ def open_annotation(
             f"{path}: labels with the suffix {suffix or '(none)'} are not known; allowed are "
             f"{' '.join(ANNOTATION_SUFFIXES)} and a folder of one PNG an object"
         )
-    return reader(Request(path, space, tuple(classes), row, order, on_damage))
+    return reader(Request(path, space, tuple(classes), row, order, on_damage, tuple(numbers), unlabelled))
 
 
 def _folder_reader(path: Path) -> Callable[[Request], Annotation]:

@@ -40,6 +40,7 @@ def spans(geometries: Sequence[BaseGeometry], box: Box, ratio: Sequence[float]) 
         spans ordered by owner (index into `geometries`), then row; none is empty.
     """
     ends, owner = _edges(geometries)
+    ends = np.where(ends[:, 1:2] > ends[:, 3:4], ends[:, [2, 3, 0, 1]], ends)  # one edge, walked up or down, rounds alike
     (top, left), (height, width) = box.start, box.size
     y = ends[:, 1::2] / ratio[0]
     first, last = np.sort(np.clip(np.ceil(y - 0.5), top, top + height).astype(np.int64), axis=1).T

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from malpighi.annotations.base import UNNAMED, Annotation
+from malpighi.annotations.base import UNLABELLED, UNNAMED, Annotation
 from malpighi.annotations.coco_rle import from_hpa, to_hpa
 from malpighi.annotations.files import once_per_file, read_text, replacing
 from malpighi.annotations.rle import Order, RunLengths
@@ -153,7 +153,10 @@ def write_hpa(path: Path, rows: Iterable[tuple[str, tuple[int, int], Iterable[Ce
 
 
 class RleAnnotation(Annotation):
-    """Run-length masks of one class: one of an image, one an instance of it, or one a slice of a volume."""
+    """Run-length masks of one class: one of an image, one an instance of it, or one a slice of a volume.
+
+    A slice of a volume without any is unlabelled.
+    """
 
     def __init__(
         self, name: str, space: Space, slices: tuple[tuple[RunLengths, ...], ...], classes: tuple[str, ...] = ()
@@ -168,6 +171,11 @@ class RleAnnotation(Annotation):
         """Where several rows are instances of one image."""
         return max(map(len, self._slices)) > 1
 
+    @property
+    def present(self) -> np.ndarray:
+        """(z,) bool: whether the slice is labelled."""
+        return np.array([len(instances) > 0 for instances in self._slices])
+
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
         return (
             (self._numbered(box, spacing) > 0).astype(np.uint8)[None] if self.has_objects else self._drawn(box, spacing)[None]
@@ -180,8 +188,11 @@ class RleAnnotation(Annotation):
 
     def _drawn(self, box: Box, spacing: Spacing) -> np.ndarray:
         *z, rows, columns = self._centres(box, spacing)
-        planes = [self._slices[k][0].sample(rows, columns) for k in (z[0] if z else [0])]
-        return np.stack(planes) if z else planes[0]
+        if not z:
+            return self._slices[0][0].sample(rows, columns)
+        unsaid = np.full(box.size[1:], UNLABELLED, np.uint8)
+        drawn = [self._slices[k][0].sample(rows, columns) if self._slices[k] else unsaid for k in z[0]]
+        return np.stack(drawn)
 
     def _numbered(self, box: Box, spacing: Spacing) -> np.ndarray:
         rows, columns = self._centres(box, spacing)
@@ -199,7 +210,14 @@ class RleAnnotation(Annotation):
         ]
 
 
-def open_rle(path: Path, space: Space, classes: tuple[str, ...] = (), row: str = "", order: Order = "F") -> RleAnnotation:
+def open_rle(
+    path: Path,
+    space: Space,
+    classes: tuple[str, ...] = (),
+    row: str = "",
+    order: Order = "F",
+    numbers: Sequence[int] = (),
+) -> RleAnnotation:
     """The mask of one image (or volume) in a run-length table.
 
     Args:
@@ -208,24 +226,51 @@ def open_rle(path: Path, space: Space, classes: tuple[str, ...] = (), row: str =
         classes: name of the one class.
         row: the image's id; may be left out where the table has one.
         order: "F" or "C".
+        numbers: of the volume's slices; 0, 1, … where empty. A slice without a row is unlabelled.
 
     Raises:
         DataError: no such row, or its runs are wrong; names row and pair.
     """
     table = read_table(path)
     if space.rank == 3:
-        width = max((len(k.rsplit("_", 1)[-1]) for k in table), default=4)
-        keys = [f"{row}_{z:0{width}d}" for z in range(space.shape[0])]
-    else:
-        keys = [row or (next(iter(table)) if len(table) == 1 else "")]
-    slices = []
-    for key in keys:
-        if key not in table:
-            near = ", ".join(list(table)[:4])
-            raise DataError(f"{path}: no row {key!r}; {len(table)} ids such as {near}. Name the row with --row")
-        shape = space.shape[-2:]
-        slices.append(tuple(RunLengths.parse(text, shape, order, f"{path}, row {key}") for text in table[key]))
-    name = f"{path}, row {row or keys[0]}"
-    if space.rank == 3 and any(len(instances) > 1 for instances in slices):
-        raise DataError(f"{name}: a slice has several rows; rows of instances are read for 2-D images only")
-    return RleAnnotation(name, space, tuple(slices), classes)
+        return _open_volume(path, table, space, classes, row, order, numbers or range(space.shape[0]))
+    key = row or (next(iter(table)) if len(table) == 1 else "")
+    if key not in table:
+        raise _no_row(path, table, key)
+    return RleAnnotation(f"{path}, row {key}", space, (_parsed(path, table, key, space, order),), classes)
+
+
+def _open_volume(
+    path: Path,
+    table: Mapping[str, tuple[str, ...]],
+    space: Space,
+    classes: tuple[str, ...],
+    row: str,
+    order: Order,
+    numbers: Sequence[int],
+) -> RleAnnotation:
+    """Rows `ROW_0000`, `ROW_0001`, …: the slices of `numbers` that have one."""
+    names = {key.rpartition("_")[0] for key in table}
+    row = row or (next(iter(names)) if len(names) == 1 else "")
+    keys = {int(n): key for key in table for name, _, n in [key.rpartition("_")] if name == row and n.isdigit()}
+    if not keys:
+        raise _no_row(path, table, f"{row}_0000")
+    beyond = sorted(set(keys) - set(numbers))
+    if beyond:
+        raise DataError(
+            f"{path}: row {keys[beyond[0]]} is of slice {beyond[0]}, the image's slices are {numbers[0]} to {numbers[-1]}; "
+            "number them alike"
+        )
+    slices = tuple(_parsed(path, table, keys[n], space, order) if n in keys else () for n in numbers)
+    if any(len(instances) > 1 for instances in slices):
+        raise DataError(f"{path}, row {row}: a slice has several rows; rows of instances are read for 2-D images only")
+    return RleAnnotation(f"{path}, row {row}", space, slices, classes)
+
+
+def _parsed(path: Path, table: Mapping[str, tuple[str, ...]], key: str, space: Space, order: Order) -> tuple[RunLengths, ...]:
+    return tuple(RunLengths.parse(text, space.shape[-2:], order, f"{path}, row {key}") for text in table[key])
+
+
+def _no_row(path: Path, table: Mapping[str, tuple[str, ...]], key: str) -> DataError:
+    near = ", ".join(list(table)[:4])
+    return DataError(f"{path}: no row {key!r}; {len(table)} ids such as {near}. Name the row with --row")

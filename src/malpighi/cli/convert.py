@@ -10,6 +10,7 @@ import typer
 
 from malpighi.cli.terminal import JSON_OPTION, SPACING_OPTION, print_json, progress, say
 from malpighi.errors import RecipeError
+from malpighi.geometry import Spacing
 
 
 class Order(StrEnum):
@@ -30,7 +31,7 @@ def convert(
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Class of the values 1, 2, … or of unnamed objects; or one to keep.")
     ] = None,
-    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     order: Annotated[Order, typer.Option("--order", help="Run lengths down the columns (F) or along the rows (C).")] = Order.F,
     row: Annotated[str, typer.Option("--row", help="Id of the image's row in a run-length table.")] = "",
     width: Annotated[int | None, typer.Option("--width", min=1, help="Of the image, where there is none to ask.")] = None,

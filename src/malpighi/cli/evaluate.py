@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.geometry import Spacing
 
 
 def evaluate(
@@ -16,7 +17,7 @@ def evaluate(
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="What unnamed labels of the truth mean; repeatable.")
     ] = None,
-    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     objects: Annotated[bool, typer.Option(help="Score objects (F1 at IoU .5) too.")] = True,
     report: Annotated[Path | None, typer.Option("--report", help="HTML page to write.")] = None,

@@ -9,6 +9,7 @@ import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, console, only_of, print_json, progress
 from malpighi.errors import DataError
+from malpighi.geometry import Spacing
 
 if TYPE_CHECKING:
     from malpighi.sampling.survey import Survey
@@ -19,7 +20,7 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the report; default inspect-NAME in this folder.")
     ] = None,
-    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     classes: Annotated[str, typer.Option("--classes", help="Names of the masks' classes, separated by commas.")] = "",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the page with plots and pictures.")] = True,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from malpighi.errors import MalpighiError, RecipeError
+from malpighi.errors import MalpighiError, RecipeError, SpacingError
+from malpighi.geometry import Spacing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
 JSON_OPTION = typer.Option("--json", help="Print one JSON object as the last line of standard output.")
 
 
-def _positive(value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:
-        raise typer.BadParameter(f"{value} is no pixel size; give µm per pixel, more than 0")
-    return value
+def _spacing(text: str) -> Spacing:
+    try:
+        return Spacing.parse(text)
+    except SpacingError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 SPACING_OPTION = typer.Option(
-    "--spacing", callback=_positive, help="Level-0 pixel size in µm, for images whose file does not say."
+    "--spacing",
+    parser=_spacing,
+    metavar="UM",
+    help="Level-0 pixel size in µm where the files do not say: one number, or z,y,x (then a folder of slices is one volume), "
+    "or px to work in pixels.",
 )
 SET_OPTION = typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable.")
 ONLY_OPTION = typer.Option("--only", help="Use only cases with key=value[,value]: class, stain, organ, donor, …; repeatable.")

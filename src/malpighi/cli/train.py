@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SET_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.geometry import Spacing
 
 
 def train(
@@ -15,7 +16,7 @@ def train(
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name of a recipe, or a .toml file.")] = "auto",
     out: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("run"),
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
-    spacing: Annotated[float | None, SPACING_OPTION] = None,
+    spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever the run folder holds.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,

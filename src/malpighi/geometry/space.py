@@ -41,6 +41,27 @@ class Spacing:
         """`factor` level-0 pixels a voxel, for images whose physical size is unknown."""
         return cls((float(factor),) * rank if isinstance(factor, (int, float)) else tuple(factor), "px")
 
+    @classmethod
+    def parse(cls, text: str) -> Spacing:
+        """What people write: "50" (µm, on every axis: a spacing of one axis), "2,0.5,0.5" (µm along z, y, x), "px" (in pixels),
+        "3,1,1px" (along z, y, x, in pixels).
+
+        Raises:
+            SpacingError: anything else.
+        """
+        numbers = text.strip().removesuffix("px").removesuffix("µm").removesuffix("um")
+        unit: Unit = "px" if text.strip().endswith("px") else "µm"
+        try:
+            values = tuple(float(part) for part in numbers.split(",")) if numbers.strip() or unit == "µm" else (1.0,)
+        except ValueError:
+            values = ()
+        allowed = "give µm per pixel, as one number or by axis as z,y,x (2,0.5,0.5), or 'px'"
+        if not 1 <= len(values) <= 3:
+            raise SpacingError(f"spacing {text!r} is not a number; {allowed}")
+        if not all(math.isfinite(v) and v > 0 for v in values):
+            raise SpacingError(f"spacing {text!r} must be positive and finite; {allowed}")
+        return cls(values, unit)
+
     @property
     def physical(self) -> bool:
         """Whether the unit is micrometres."""

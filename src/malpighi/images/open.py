@@ -120,7 +120,11 @@ def open_image(
             continue
         source.on_damage = on_damage
         if spacing is not None:
-            source.space = source.space.with_spacing(_for_image(spacing, source))
+            try:
+                source.space = source.space.with_spacing(spacing_for(spacing, source.space.rank, source.name))
+            except SpacingError:
+                source.close()
+                raise
         return source
     if len(said) == 1:
         raise DataError(said[0])
@@ -128,18 +132,20 @@ def open_image(
     raise DataError(f"{path}: is not an image malpighi reads: {reasons}")
 
 
-def _for_image(given: float | Spacing, source: Source) -> Spacing:
-    rank = source.space.rank
+def spacing_for(given: float | Spacing, rank: int, name: str) -> Spacing:
+    """What a user gave, for an image of `rank` axes: a number or a spacing of one axis stands for all.
+
+    Raises:
+        SpacingError: it has another number of axes.
+    """
     if not isinstance(given, Spacing):
         return Spacing.um(given, rank)
     if given.rank == 1:
         return Spacing(given.values * rank, given.unit)
     if given.rank != rank:
-        axes = "z,y,x" if rank == 3 else "y,x"
-        source.close()
         raise SpacingError(
-            f"{source.name}: has {rank} axes, {source.shape}, and the spacing given has {given.rank}, {given}; give --spacing "
-            f"as one number or as {axes}"
+            f"{name}: has {rank} axes and the spacing given has {given.rank}, {given}; give --spacing as one number or as "
+            + ("z,y,x" if rank == 3 else "y,x")
         )
     return given
 

@@ -66,6 +66,11 @@ def is_slices(folder: Path) -> bool:
         return False
 
 
+def slice_numbers(image: Path) -> tuple[int, ...]:
+    """The numbers of a volume's slices, where it is a folder of them; empty for anything else."""
+    return find_slices(image).numbers if is_slices(image) else ()
+
+
 class StackSource(Source):
     """The slices of a folder, stacked along z in the order of their numbers.
 

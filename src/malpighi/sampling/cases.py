@@ -13,7 +13,7 @@ from malpighi.errors import DataError
 
 if TYPE_CHECKING:
     from malpighi.annotations.base import Annotation
-    from malpighi.geometry import Space
+    from malpighi.geometry import Box, Space, Spacing
     from malpighi.images.base import Source
 
 UNKNOWN = "unknown"
@@ -29,12 +29,17 @@ class Labels:
             the file names its classes itself (GeoJSON), or is binary and takes the data set's only class.
         row: key of the row that holds this case, in a table that holds many (a competition's `train.csv`).
         order: for run lengths, "F" column-major or "C" row-major.
+        unlabelled: value of a label image where nobody said what is there; None: only what the format itself says.
+        region: what was annotated: a box in level-0 voxels, or a mask of the image's size that is not 0 there; outside,
+            nothing is labelled. None: everything.
     """
 
     path: Path
     classes: tuple[str, ...] = ()
     row: str = ""
     order: Literal["F", "C"] = "F"
+    unlabelled: int | None = None
+    region: Box | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Case:
         labels: one or more label files; each speaks only of its own classes. Empty: not annotated.
         group: cases of one group (donor) never lie on both sides of a split; empty: the case is its own group.
         attributes: "organ", "stain", "donor", … → value, for tables and stratified folds.
-        spacing: level-0 µm per pixel given by the manifest or `--spacing`; None: what the file says.
+        image: file, Zarr, or the folder of a volume's slices.
+        spacing: level-0 µm per pixel given by the manifest or `--spacing`, on every axis or by axis; None: what the file says.
         split: "train", "validation", "test" where the manifest fixes it; empty: folds decide.
     """
 
@@ -55,7 +61,7 @@ class Case:
     labels: tuple[Labels, ...] = ()
     group: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    spacing: float | None = None
+    spacing: float | Spacing | None = None
     split: str = ""
 
     @property
@@ -221,13 +227,22 @@ def open_labels(case: Case, space: Space, classes: tuple[str, ...]) -> Annotatio
     """
     from malpighi.annotations.combined import CombinedAnnotation
     from malpighi.annotations.open import open_annotation
+    from malpighi.annotations.region import within_region
+    from malpighi.images.stack import slice_numbers
     from malpighi.sampling.inclasses import InClasses
 
     parts: list[Annotation] = []
     try:
+        numbers = slice_numbers(case.image) if space.rank == 3 else ()
         for labels in case.labels:
             told = labels.classes or classes
-            parts.append(open_annotation(labels.path, space, classes=told, row=labels.row, order=labels.order))
+            parts.append(
+                open_annotation(
+                    labels.path, space, told, labels.row, labels.order, numbers=numbers, unlabelled=labels.unlabelled
+                )
+            )
+            if labels.region is not None:
+                parts[-1] = within_region(parts[-1], labels.region)
         name = ", ".join(str(labels.path) for labels in case.labels)
         return InClasses(parts[0] if len(parts) == 1 else CombinedAnnotation(name, parts), classes)
     except BaseException:

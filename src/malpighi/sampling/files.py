@@ -7,7 +7,7 @@ from pathlib import Path
 
 from malpighi.images.open import IMAGE_SUFFIXES, is_image
 
-DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".geojson.gz", ".json.gz")
+DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".nii.gz", ".geojson.gz", ".json.gz")
 """Taken whole: `slide.ome.tif` is called `slide`."""
 
 OUTLINE_SUFFIXES = (".geojson.gz", ".geojson", ".json.gz", ".json", ".zip")

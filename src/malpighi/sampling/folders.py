@@ -34,9 +34,21 @@ def images_and_masks(root: Path) -> Found | None:
     images, masks = child(root, "images", "image", "img", "imgs"), child(root, *MASK_FOLDERS)
     if images is None or masks is None:
         return None
-    found = _paired(root, images_in(images), [*images_in(masks), *outlines_in(masks)])
+    found = _paired(root, images_or_volumes(images), [*images_in(masks), *outlines_in(masks), *slices_in(masks)])
     left = [folder.name for folder in folders_in(root) if folder not in (images, masks)]
     return Found(found.cases, (*found.notes, f"other folders were left out: {', '.join(left)}")) if left else found
+
+
+def images_or_volumes(folder: Path) -> list[Path]:
+    """The images in a folder; where there is none, its sub-folders of slices, a volume each."""
+    return images_in(folder) or slices_in(folder)
+
+
+def slices_in(folder: Path) -> list[Path]:
+    """The sub-folders that hold a numbered series of slices."""
+    from malpighi.images.stack import is_slices
+
+    return [path for path in folders_in(folder) if is_slices(path)]
 
 
 def split_folders(root: Path) -> Found | None:
@@ -83,8 +95,30 @@ def one_png_an_object(root: Path) -> Found | None:
 
 def images_alone(root: Path) -> Found | None:
     """Images without any annotation, in the folder itself or in `images/`."""
-    images = images_in(root) or images_in(child(root, "images", "slides") or root)
-    return _paired(root, images, []) if images else None
+    home = root if images_in(root) else child(root, "images", "slides") or root
+    images = images_or_volumes(home)
+    if not images:
+        return None
+    found = _paired(root, images, [])
+    note = _if_slices(home)
+    return Found(found.cases, (*found.notes, note)) if note else found
+
+
+def _if_slices(folder: Path) -> str:
+    """A remark where images are named as slices are: 0000, 0001, …, with nothing that says what they are."""
+    from malpighi.images.stack import find_slices, is_slices
+
+    if not is_slices(folder):
+        return ""
+    files, numbers = find_slices(folder)
+    digits = {len(re.findall(r"\d+", file.stem)[-1]) for file in files}
+    follow = numbers == tuple(range(numbers[0], numbers[0] + len(numbers)))
+    if not follow or len(digits) > 1 or min(digits) < 3:
+        return ""
+    return (
+        f"{len(files)} numbered images ({files[0].name}, …) count as images of their own; if they are the slices of one "
+        "volume, give --spacing by axis (z,y,x), or name the folder as the image in manifest.csv"
+    )
 
 
 def single_image(path: Path) -> Found | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from malpighi.annotations.base import UNNAMED
 from malpighi.errors import DataError
+from malpighi.geometry import Spacing
 from malpighi.sampling.cases import Case, CaseTable, Labels
 from malpighi.sampling.classnames import classes_named_in
 from malpighi.sampling.folders import (
@@ -21,6 +22,7 @@ from malpighi.sampling.folders import (
 )
 from malpighi.sampling.manifest import manifest
 from malpighi.sampling.published import hubmap_2021, hubmap_2022, structure_and_stain
+from malpighi.sampling.volumes import one_volume, sennet_2023, volumes_of_slices
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ LAYOUTS = (
     Layout("hubmap-2022", "HuBMAP + HPA 2022: train.csv (id, organ, pixel_size, rle) and train_images/", hubmap_2022),
     Layout("hubmap-2021", "HuBMAP 2021: train.csv (id, encoding) and train/", hubmap_2021),
     Layout("structures", "STRUCTURE/STAIN/{images,masks}: tiles annotated for their folder's structure", structure_and_stain),
+    Layout(
+        "sennet-2023", "SenNet + HOA 2023: kidney_N/{images,labels} of slices, in train/ or not, train_rles.csv", sennet_2023
+    ),
     Layout("splits", "train/, validation/ and test/, each with images/ and masks/", split_folders),
+    Layout("volumes", "NAME/images/ and NAME/masks/ (or labels/) of slices, a volume each", volumes_of_slices),
     Layout("images+masks", "images/ and masks/ (or labels/) with the same names", images_and_masks),
     Layout("objects", "ID/images/ID.png and ID/masks/*.png, one file an object (Data Science Bowl 2018)", one_png_an_object),
     # outlines speak of every class of the data set: one that has none in a file is background there, not unlabelled
@@ -46,11 +52,13 @@ LAYOUTS = (
     Layout("images", "images without annotation", images_alone),
 )
 
+SLICES = Layout("slices", "one folder of slices, or images/ and masks/ of them; where the spacing says z,y,x", one_volume)
+
 
 def find_cases(
     data: Path,
     *,
-    spacing: float | None = None,
+    spacing: float | Spacing | None = None,
     classes: Sequence[str] = (),
     where: Mapping[str, Sequence[str]] | None = None,
 ) -> CaseTable:
@@ -58,7 +66,8 @@ def find_cases(
 
     Args:
         data: a folder in one of `LAYOUTS`, a manifest (`.csv`), or an image file.
-        spacing: level-0 µm per pixel of every image, whatever file and table say.
+        spacing: level-0 µm per pixel of every image, whatever file and table say. One of three axes says too that the images
+            are volumes: a folder of slices is then one of them.
         classes: where the data names no classes: what values 1, 2, … of its masks mean (one name: any value but 0).
             Where it does: those to keep, in this order.
         where: keeps the cases with one of the values, key by key: `{"class": ["tuft"], "stain": ["PAS"]}`.
@@ -67,19 +76,26 @@ def find_cases(
         DataError: nothing is there, the layout is unknown or contradicts itself; ids repeat; a class or a value of
             `where` is unknown.
     """
-    layout, found = _recognise(Path(data))
+    layout, found = _recognise(Path(data), isinstance(spacing, Spacing) and spacing.rank == 3)
     _refuse_repeated(Path(data), found.cases)
     table = _with_classes(CaseTable(Path(data), found.cases, (), layout.name, found.notes), tuple(classes))
     table = table.only(where) if where else table
     if spacing is not None:
-        table = replace(table, cases=tuple(replace(case, spacing=float(spacing)) for case in table.cases))
+        table = replace(table, cases=tuple(replace(case, spacing=_plain(spacing)) for case in table.cases))
     return table
 
 
-def _recognise(data: Path) -> tuple[Layout, Found]:
+def _plain(spacing: float | Spacing) -> float | Spacing:
+    """µm on every axis as a number, as manifests hold it."""
+    if isinstance(spacing, Spacing):
+        return spacing.values[0] if spacing.rank == 1 and spacing.physical else spacing
+    return float(spacing)
+
+
+def _recognise(data: Path, volumes: bool) -> tuple[Layout, Found]:
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder; check the path")
-    for layout in LAYOUTS:
+    for layout in (SLICES, *LAYOUTS) if volumes else LAYOUTS:
         found = layout.find(data)
         if found is not None and found.cases:
             return layout, found

@@ -8,14 +8,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal
 
-from malpighi.errors import DataError
+from malpighi.errors import DataError, SpacingError
+from malpighi.geometry import Box, Spacing
 from malpighi.sampling.cases import Case, Labels
 from malpighi.sampling.files import stem
 from malpighi.sampling.folders import SPLITS, Found, group_of
 
 NAME = "manifest.csv"
 GROUPS = ("group", "donor", "patient", "slide")
-OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order"}
+OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order", "unlabelled", "region"}
 
 
 def manifest(root: Path) -> Found | None:
@@ -23,15 +24,17 @@ def manifest(root: Path) -> Found | None:
 
     | column | what it holds |
     | --- | --- |
-    | `image` | path of the image; the only column that must be there |
+    | `image` | path of the image, or of the folder of a volume's slices; the only column that must be there |
     | `id` | unique name; the image's stem where absent |
     | `labels` | path of the label file, several separated by `;`; empty: not annotated |
     | `class` or `classes` | of one label file: the classes of its values 1, 2, … separated by `;`. Of several files: one entry a file in the same order, values separated by `+` |
     | `group`, `donor`, `patient` or `slide` | cases of one group never lie on both sides of a split; the first that is there |
-    | `spacing` | level-0 µm per pixel; empty: what the file says |
+    | `spacing` | level-0 µm per pixel, one number or z,y,x in quotes ("2,0.5,0.5"); empty: what the file says |
     | `split` | train, validation or test; empty: folds decide |
     | `row` | key of the case's row where `labels` is a table of run lengths; the id where absent |
     | `order` | of run lengths: F column-major (the default) or C row-major |
+    | `unlabelled` | value of the masks where nobody said what is there: neither a class nor background |
+    | `region` | what was annotated; outside nothing is labelled: path of a mask that is not 0 there, or a box z0:z1,y0:y1,x0:x1 |
 
     Every other column (organ, stain, donor, …) becomes an attribute to count, stratify and choose by.
     """
@@ -105,7 +108,8 @@ class _Line:
         for text, told in zip(files, per_file, strict=True) if files else ():
             path = self.path("labels", text)
             row = (self.values.get("row") or case) if path.suffix.lower() == ".csv" else ""
-            made.append(Labels(path, tuple(part for name in told for part in _list(name, "+")), row, self.order()))
+            names_of = tuple(part for name in told for part in _list(name, "+"))
+            made.append(Labels(path, names_of, row, self.order(), self.unlabelled(), self.region()))
         return tuple(made)
 
     def order(self) -> Literal["F", "C"]:
@@ -114,15 +118,30 @@ class _Line:
             raise self.error(f"order {text!r} is unknown; run lengths are F (column-major) or C (row-major)")
         return "C" if text == "C" else "F"
 
-    def spacing(self) -> float | None:
+    def unlabelled(self) -> int | None:
+        text = self.values.get("unlabelled", "")
+        try:
+            return int(text) if text else None
+        except ValueError:
+            raise self.error(f"unlabelled {text!r} is not a whole number; give the masks' value for it, or nothing") from None
+
+    def region(self) -> Box | Path | None:
+        text = self.values.get("region", "")
+        if ":" not in text:
+            return self.path("region") if text else None
+        try:
+            bounds = [tuple(int(edge) for edge in part.split(":")) for part in text.split(",")]
+            return Box.of_bounds([start for start, _ in bounds], [stop for _, stop in bounds])
+        except ValueError:
+            raise self.error(f"region {text!r} is no box; write z0:z1,y0:y1,x0:x1 in voxels, or the path of a mask") from None
+
+    def spacing(self) -> float | Spacing | None:
         text = self.values.get("spacing", "")
         try:
-            value = float(text) if text else None
-        except ValueError:
-            raise self.error(f"spacing {text!r} is not a number; give µm per pixel, or nothing") from None
-        if value is not None and not 0 < value < float("inf"):
-            raise self.error(f"spacing {text!r} must be positive; give µm per pixel, or nothing")
-        return value
+            given = Spacing.parse(text) if text else None
+        except SpacingError as error:
+            raise self.error(f"{error}, or nothing") from None
+        return given.values[0] if given is not None and given.rank == 1 and given.physical else given
 
     def split(self) -> str:
         text = self.values.get("split", "").lower()

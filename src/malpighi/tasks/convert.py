@@ -48,7 +48,7 @@ class Conversion:
     target: Path
     image: Path | None = None
     classes: tuple[str, ...] = ()
-    spacing: float | None = None
+    spacing: float | Spacing | None = None
     order: Order = "F"
     row: str = ""
     size: tuple[int, int] | None = None
@@ -138,12 +138,12 @@ def _space(asked: Conversion) -> Space | None:
     """Of the image the labels belong to: asked of the image, told, or that of the label image itself."""
     from malpighi.annotations.folders import size_of_folder
     from malpighi.annotations.masks import label_images
-    from malpighi.images.open import is_image, open_image
+    from malpighi.images.open import is_image, open_image, spacing_for
 
     if asked.image is not None:
         with open_image(asked.image, spacing=asked.spacing) as image:
             return image.space
-    spacing = None if asked.spacing is None else Spacing.um(asked.spacing)
+    spacing = None if asked.spacing is None else spacing_for(asked.spacing, 2, str(asked.source))
     if asked.size is not None:
         return Space.of_shape(asked.size, spacing)
     if is_image(asked.source):

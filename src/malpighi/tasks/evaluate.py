@@ -12,7 +12,7 @@ import numpy as np
 from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
-from malpighi.geometry import Box, Space
+from malpighi.geometry import Box, Space, Spacing
 from malpighi.inference.store import MANIFEST
 from malpighi.metrics.instances import Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
@@ -33,7 +33,7 @@ def evaluate(
     truth: Path,
     *,
     classes: Sequence[str] = (),
-    spacing: float | None = None,
+    spacing: float | Spacing | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
     objects: bool = True,
     report: Path | None = None,

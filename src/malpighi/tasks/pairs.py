@@ -10,6 +10,7 @@ from typing import Any
 from malpighi.annotations.base import UNNAMED
 from malpighi.annotations.open import ANNOTATION_SUFFIXES, suffix_of
 from malpighi.errors import DataError
+from malpighi.geometry import Spacing
 from malpighi.images.open import is_image
 from malpighi.inference.store import MANIFEST
 from malpighi.sampling.cases import Case, CaseTable, Labels
@@ -31,7 +32,7 @@ def find_truth(
     truth: Path,
     prediction: Path,
     classes: tuple[str, ...] = (),
-    spacing: float | None = None,
+    spacing: float | Spacing | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
 ) -> CaseTable:
     """The cases to score: a data set's, or those of bare annotations (a file, or a folder of them without images).

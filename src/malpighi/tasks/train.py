@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malpighi.errors import DataError, OutputError
+from malpighi.geometry import Spacing
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
 from malpighi.reports.runfolder import read_json
@@ -35,7 +36,7 @@ def train(
     run: Path,
     *,
     overrides: Sequence[str] = (),
-    spacing: float | None = None,
+    spacing: float | Spacing | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
     overwrite: bool = False,
     talk: Talk | None = None,
@@ -188,7 +189,7 @@ def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult
     task = ftu_task(recipe, len(inputs.classes))
     device = machine_facts().device
     fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
-    validator = Validator(material.held, inputs, task, recipe.predict, device, options)
+    validator = Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes)
     work = Fit(network, material.batches, inputs.intensity.apply, task.loss, validator.quick, inputs.as_facts())
     with talk.bar("training", total=options.steps) as advance:
         return fit(work, options, recipe.optim, run, fabric, _Steps(advance))
