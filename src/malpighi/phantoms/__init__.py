@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from malpighi.phantoms.slide import SlidePhantom as SlidePhantom
+    from malpighi.phantoms.tree import VesselTree as VesselTree
+    from malpighi.phantoms.vessels import VesselPhantom as VesselPhantom
 
-__all__ = ["SlidePhantom"]
+__all__ = ["SlidePhantom", "VesselPhantom", "VesselTree"]
 
 
 def __getattr__(name: str) -> Any:  # numpy loads with the first phantom, not with the command line
@@ -13,4 +15,12 @@ def __getattr__(name: str) -> Any:  # numpy loads with the first phantom, not wi
         from malpighi.phantoms.slide import SlidePhantom
 
         return SlidePhantom
+    if name == "VesselPhantom":  # and numba with the first of these
+        from malpighi.phantoms.vessels import VesselPhantom
+
+        return VesselPhantom
+    if name == "VesselTree":
+        from malpighi.phantoms.tree import VesselTree
+
+        return VesselTree
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
