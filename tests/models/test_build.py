@@ -186,6 +186,8 @@ def test_bad_shape_names_the_one_that_would_do():
     thick = build_network(light("dynunet"), in_channels=1, classes=1)
     with pytest.raises(ValueError, match=r"\(12, 16, 16\) would do"):
         thick(torch.zeros(1, 1, 10, 16, 16))
+    with pytest.raises(ValueError, match=r"one voxel .* \(4, 4, 8\) would do"):
+        thick(torch.zeros(1, 1, 4, 4, 4))
 
 
 def test_unknown_encoder_names_the_nearest():

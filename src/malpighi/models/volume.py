@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from malpighi.models.network import Network
 from malpighi.models.outputs import Outputs
 
-Steps = tuple[tuple[int, ...], ...]
+Steps = tuple[tuple[int, ...], ...]  # MONAI says Sequence[int], and takes these
 """Stride of each stage below the first, by axis."""
 
 
@@ -33,9 +33,14 @@ class MonaiNetwork(Network):
         """Logits of `x`, (batch, in_channels, *spatial), at the same resolution; while training, of DynUNet, deep ones too.
 
         Raises:
-            ValueError: a shape that does not fit; see `check`.
+            ValueError: a shape that does not fit; the message names the one that would do.
         """
         self.check(x)
+        if tuple(x.shape[2:]) == self.stride:
+            fitting = (*self.stride[:-1], 2 * self.stride[-1])
+            raise ValueError(
+                f"input sides {self.stride} leave one voxel at the coarsest stage, too few to normalise; {fitting} would do"
+            )
         found = self.body(x)
         if found.ndim == x.ndim:
             return Outputs(logits=found)
@@ -68,7 +73,7 @@ def _attention_unet(
     rank: int, in_channels: int, classes: int, widths: tuple[int, ...], steps: Steps, dropout: float
 ) -> nn.Module:
     """Additive gates on the skips, after Oktay et al., Attention U-Net (2018): x · σ(ψ(relu(W_x x + W_g g)))."""
-    return AttentionUnet(rank, in_channels, classes, widths, steps, dropout=dropout)  # type: ignore[arg-type]  # a stride may be one an axis
+    return AttentionUnet(rank, in_channels, classes, widths, steps, dropout=dropout)  # type: ignore[arg-type]
 
 
 def _residual_unet(

@@ -11,7 +11,11 @@ import psutil
 import torch
 from torch import nn
 
+from malpighi.models.layout import memory_formats
 from malpighi.training.loop import PRECISIONS
+
+PATIENCE = 10.0
+"""Seconds that timing one setting may take; a step of a large 3-D network on a CPU takes as long by itself."""
 
 
 def device_facts() -> dict[str, object]:
@@ -31,30 +35,31 @@ def time_steps(
 ) -> dict[tuple[str, bool], float]:
     """Seconds of a forward and backward pass and an AdamW step by (precision, channels_last), medians.
 
-    Half precision is tried where the device has it; on a GPU only channels-last is, which is never slower there.
+    Half precision is tried where the device has it. Of images on a GPU only channels-last is, which is never slower there;
+    of volumes both orders are, everywhere.
 
     Args:
         make: builds the network.
-        shape: (batch, channel, y, x) of a training step.
+        shape: (batch, channel, *tile) of a training step.
         device: torch device.
-        repeats: timed steps a setting, after one that warms up.
+        repeats: timed steps a setting, after one that warms up; fewer where they take longer than `PATIENCE`.
     """
     times = {}
     precisions = ["float32", "bfloat16"] if device == "cpu" or torch.cuda.is_bf16_supported() else ["float32", "float16"]
     for precision in precisions:
-        for channels_last in (True,) if device != "cpu" else (False, True):
+        for channels_last in (True,) if device != "cpu" and len(shape) == 4 else (False, True):
             times[precision, channels_last] = _time(make(), shape, device, precision, channels_last, repeats)
     return times
 
 
 def _time(network: nn.Module, shape: tuple[int, ...], device: str, precision: str, channels_last: bool, repeats: int) -> float:
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = network.to(device=device, memory_format=layout).train()
+    weights, inputs = memory_formats(network, channels_last)
+    network = network.to(device=device, memory_format=weights).train()
     optimiser = torch.optim.AdamW(network.parameters())
-    images = torch.rand(shape, device=device).contiguous(memory_format=layout)
+    images = torch.rand(shape, device=device).contiguous(memory_format=inputs)
     half = torch.bfloat16 if precision == "bfloat16" else torch.float16
-    seconds = []
-    for _ in range(repeats + 1):
+    seconds: list[float] = []
+    while not seconds or (len(seconds) <= repeats and sum(seconds) < PATIENCE):
         began = time.perf_counter()
         with torch.autocast(device, dtype=half, enabled=PRECISIONS[precision] != "32-true"):
             loss = network(images).logits.float().square().mean()
@@ -64,4 +69,4 @@ def _time(network: nn.Module, shape: tuple[int, ...], device: str, precision: st
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds[1:] or seconds)
