@@ -81,14 +81,14 @@ def test_unlabelled_is_cut_off_both():
 
 # -- the public fixtures ----------------------------------------------------------------------------------------------
 def pair(real, truth, prediction):
-    """Label images (z, y, x) of a pair; "2D" ones have one slice."""
+    """Label images of a pair, (x, y, z) as in the file: small shapes are thinned otherwise in another order of axes."""
     import nibabel
 
     folder = real / "metric_fixtures"
-    return tuple(np.asarray(nibabel.load(next(folder.rglob(f"{name}.nii.gz"))).dataobj).T for name in (truth, prediction))
+    return tuple(np.asarray(nibabel.load(next(folder.rglob(f"{name}.nii.gz"))).dataobj) for name in (truth, prediction))
 
 
-CLDICE = [  # the files are volumes of one slice, which Lee's thinning takes; Zhang's in 2-D draws small shapes otherwise
+CLDICE = [  # the files are volumes of one slice, thinned as volumes
     ("shape_6x3_2D_clDice_elong_gt", "shape_6x3_2D_clDice_elong_pred", 1.0),
     ("shape_5x5_2D_clDice_Tshaped_gt", "shape_5x5_2D_clDice_Tshaped_pred", (3 / 2) / (7 / 4)),
     ("shape_5x5_2D_clDice_Tshaped_multiclass_gt", "shape_5x5_2D_clDice_Tshaped_multiclass_pred", (3 / 2) / (7 / 4)),
@@ -171,7 +171,7 @@ HAUSDORFF = [
 @pytest.mark.real_data
 @pytest.mark.parametrize(("truth", "prediction", "distance"), HAUSDORFF)
 def test_nsd_of_the_figures(real, truth, prediction, distance):
-    t, p = (each[0] > 0 for each in pair(real, truth, prediction))
+    t, p = (each[..., 0] > 0 for each in pair(real, truth, prediction))
     assert surface_overlap(p, t, tolerance=distance).dice == 1.0
     assert surface_overlap(p, t, tolerance=distance - 0.01).dice < 1.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from malpighi.metrics.bootstrap import FEWEST, Bootstrap
 from malpighi.metrics.instances import ObjectScore
 from malpighi.metrics.overlap import Overlap, combined
 
+FURTHER = {"surface_dice": "surface Dice", "nsd": "NSD", "cldice": "clDice", "betti0_error": "Betti-0 error"}
+"""Scores that only volumes have, and what tables call them."""
 TABLES = ("class", "organ", "stain", "donor")
 """Tables that every report has, be they empty."""
 
@@ -30,6 +33,8 @@ class Row:
         label: the class.
         overlap: counts of this class alone; without a scored voxel the row says nothing and is left out.
         objects: matches at IoU .5; None where objects were not scored.
+        extra: what else is known of the row, for the list of cases alone.
+        further: more scores, such as those of `FURTHER`; tables show their means over rows. NaN: undefined here.
     """
 
     case: str
@@ -39,6 +44,7 @@ class Row:
     overlap: Overlap
     objects: ObjectScore | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:
@@ -55,7 +61,8 @@ def summarise(rows: Sequence[Row], bootstrap: Bootstrap | None = None) -> Summar
     """Make all tables.
 
     `dice` is HuBMAP's: the mean over images (and classes) of each one's Dice; `pooled_dice` and `iou`, `precision`,
-    `recall` are of all voxels together. Intervals are over donors. NaN and missing intervals are None.
+    `recall` are of all voxels together. Intervals are over donors. NaN and missing intervals are None. Where rows have
+    `further` scores, each is a mean over the rows where it is defined, with an interval of its own.
 
     Returns:
         JSON-able: the overall entry (`dice`, `dice_interval`, `pooled_dice`, `pooled_dice_interval`, `iou`, `precision`,
@@ -95,16 +102,26 @@ def _parted(rows: Sequence[Row], table: str) -> dict[str, list[Row]]:
 
 
 # columns of the sums that everything else is made of
-_DICE, _ROWS, _TP, _FP, _FN, _FOUND, _MADE_UP, _MISSED = range(8)
+_DICE, _ROWS, _TP, _FP, _FN, _FOUND, _MADE_UP, _MISSED, _FURTHER = range(9)
 
 
-def _sums(row: Row) -> tuple[float, ...]:
+def _sums(row: Row, further: Sequence[str]) -> tuple[float, ...]:
     o, k = row.overlap, row.objects or ObjectScore(0, 0, 0)
-    return (float(o.dice[0]), 1, o.tp[0], o.fp[0], o.fn[0], k.tp, k.fp, k.fn)
+    pairs: list[float] = []
+    for name in further:
+        value = row.further.get(name, math.nan)
+        pairs += (value, 1) if math.isfinite(value) else (0, 0)
+    return (float(o.dice[0]), 1, o.tp[0], o.fp[0], o.fn[0], k.tp, k.fp, k.fn, *pairs)
 
 
-def _mean_dice(sums: np.ndarray) -> np.ndarray:
-    return sums[:, _DICE] / np.maximum(sums[:, _ROWS], 1)
+def _mean(sums: np.ndarray, column: int = _DICE) -> np.ndarray:
+    """Means of a column whose number of rows is in the next one; NaN of none."""
+    return sums[:, column] / np.where(sums[:, column + 1] > 0, sums[:, column + 1], np.nan)
+
+
+def _further(rows: Sequence[Row]) -> list[str]:
+    """Names of the further scores, in order."""
+    return list(dict.fromkeys(name for row in rows for name in row.further))
 
 
 def _f1(tp: int, fp: int, fn: int, sums: np.ndarray) -> np.ndarray:
@@ -114,7 +131,8 @@ def _f1(tp: int, fp: int, fn: int, sums: np.ndarray) -> np.ndarray:
 
 def _entry(rows: Sequence[Row], bootstrap: Bootstrap) -> Summary:
     total = combined([row.overlap for row in rows])
-    sums = np.array([_sums(row) for row in rows], np.float64).reshape(-1, 8)
+    further = _further(rows)
+    sums = np.array([_sums(row, further) for row in rows], np.float64).reshape(-1, _FURTHER + 2 * len(further))
     drawn = bootstrap.sums([row.unit for row in rows], sums)
     scored_objects = [row.objects for row in rows if row.objects is not None]
     objects = None
@@ -130,14 +148,20 @@ def _entry(rows: Sequence[Row], bootstrap: Bootstrap) -> Summary:
             "fp": whole.fp,
             "fn": whole.fn,
         }
+    means: Summary = {}
+    for place, name in enumerate(further):
+        column = _FURTHER + 2 * place
+        means[name] = _number(float(_mean(sums.sum(0, keepdims=True), column)[0]))
+        means[f"{name}_interval"] = _listed(bootstrap.interval(drawn, partial(_mean, column=column)))
     return {
         "dice": _number(float(sums[:, _DICE].mean())) if len(rows) else None,
-        "dice_interval": _listed(bootstrap.interval(drawn, _mean_dice)),
+        "dice_interval": _listed(bootstrap.interval(drawn, _mean)),
         "pooled_dice": _number(float(total.dice[0])),
         "pooled_dice_interval": _listed(bootstrap.interval(drawn, lambda s: _f1(_TP, _FP, _FN, s))),
         "iou": _number(float(total.iou[0])),
         "precision": _number(float(total.precision[0])),
         "recall": _number(float(total.recall[0])),
+        **means,
         "objects": objects,
         "images": len({row.case for row in rows}),
         "groups": len({row.unit for row in rows}),
@@ -156,6 +180,7 @@ def _case(row: Row) -> Summary:
         "precision": _number(float(o.precision[0])),
         "recall": _number(float(o.recall[0])),
         "f1": None if row.objects is None else row.objects.f1,
+        **{name: _number(value) for name, value in row.further.items()},
         **row.extra,
     }
 
@@ -169,6 +194,24 @@ def _warnings(rows: Sequence[Row], scored: Sequence[Row]) -> list[str]:
         found.append("donors are unknown: intervals take every image for a donor of its own, and may be too narrow")
     if len(scored) < len(rows):
         found.append(f"{len(rows) - len(scored)} of {len(rows)} image-class pairs hold no labelled voxel and are not scored")
+    return found + _empty_masks([row for row in scored if row.further])
+
+
+def _empty_masks(rows: Sequence[Row]) -> list[str]:
+    """What is said of volumes in which a mask is empty."""
+    found = []
+    for name in _further(rows):
+        undefined = sum(not math.isfinite(row.further.get(name, math.nan)) for row in rows)
+        if undefined:
+            found.append(
+                f"{FURTHER.get(name, name)} is undefined in {undefined} of {len(rows)}, where both masks are empty: "
+                "its mean leaves them out"
+            )
+    nothing = sum(row.overlap.tp[0] + row.overlap.fp[0] == 0 < row.overlap.fn[0] for row in rows)
+    made_up = sum(row.overlap.tp[0] + row.overlap.fn[0] == 0 < row.overlap.fp[0] for row in rows)
+    for number, what in ((nothing, "nothing was predicted, though something is true"), (made_up, "nothing is true")):
+        if number:
+            found.append(f"in {number} of {len(rows)} {what}: overlaps of surfaces and centre lines count as 0 there")
     return found
 
 
@@ -183,10 +226,11 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
 def text_table(summary: Summary) -> str:
     """The tables of `summarise` as aligned plain text, one line a value, warnings below."""
     percent = f"{100 * summary['bootstrap']['confidence']:g} % interval"
-    header = ("", "", "Dice", percent, "pooled", "IoU", "precision", "recall", "object F1", "images", "donors")
-    lines: list[tuple[str, ...]] = [header, ("all", "", *_cells(summary))]
+    further = [name for name in FURTHER if name in summary]
+    names = ("Dice", percent, *(FURTHER[name] for name in further), "pooled", "IoU", "precision", "recall", "object F1")
+    lines: list[tuple[str, ...]] = [("", "", *names, "images", "donors"), ("all", "", *_cells(summary, further))]
     for table, entries in summary["by"].items():
-        lines += [(table, value, *_cells(entry)) for value, entry in entries.items()]
+        lines += [(table, value, *_cells(entry, further)) for value, entry in entries.items()]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = [
         "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
@@ -195,7 +239,7 @@ def text_table(summary: Summary) -> str:
     return "\n".join([*text, *(f"note: {warning}" for warning in summary["warnings"])])
 
 
-def _cells(entry: Summary) -> tuple[str, ...]:
+def _cells(entry: Summary, further: Sequence[str]) -> tuple[str, ...]:
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"
 
@@ -203,6 +247,7 @@ def _cells(entry: Summary) -> tuple[str, ...]:
     return (
         number(entry["dice"]),
         "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}",
+        *(number(entry.get(name)) for name in further),
         *(number(entry[name]) for name in ("pooled_dice", "iou", "precision", "recall")),
         number(entry["objects"]["f1"] if entry["objects"] else None),
         str(entry["images"]),

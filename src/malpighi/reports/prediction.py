@@ -15,7 +15,7 @@ from malpighi.reports.colors import RGB, class_colors
 from malpighi.reports.html import Report
 from malpighi.reports.plots import histogram
 from malpighi.reports.runfolder import read_json
-from malpighi.reports.scores import add_scores, dice
+from malpighi.reports.scores import add_scores, dice, further
 from malpighi.reports.words import duration_text, interval_text, memory_text
 
 _COLUMNS = ("class", "area_um2", "area_px2", "volume_um3", "volume_px3", "circularity", "mean_probability")  # that a page shows
@@ -82,6 +82,7 @@ def write_evaluation_report(
         "IoU": scores.get("iou"),
         "precision": scores.get("precision"),
         "recall": scores.get("recall"),
+        **further(scores),
         "object F1": (scores.get("objects") or {}).get("f1"),
         "images": scores.get("images"),
     }

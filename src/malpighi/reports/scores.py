@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from malpighi.metrics.report import FURTHER
 from malpighi.reports.colors import RGB
 from malpighi.reports.html import Report
 from malpighi.reports.words import MISSING, interval_text
@@ -48,7 +49,7 @@ def _add_cases(report: Report, cases: Sequence[Mapping[str, Any]]) -> None:
     """Every image, worst first: those are the ones to look at."""
     if cases:
         rows = sorted(cases, key=lambda case: case.get("dice") or 0.0)
-        rows = [{key: value for key, value in row.items() if value != ""} for row in rows]
+        rows = [{FURTHER.get(key, key): value for key, value in row.items() if value != ""} for row in rows]
         report.table(rows, _said(rows), fold=f"Every image and class, worst first ({len(rows)})")
 
 
@@ -61,10 +62,16 @@ def _row(entry: Mapping[str, Any], percent: str) -> dict[str, Any]:
         "IoU": entry.get("iou"),
         "precision": entry.get("precision"),
         "recall": entry.get("recall"),
+        **further(entry),
         "object F1": objects.get("f1"),
         "images": entry.get("images"),
         "donors": entry.get("groups"),
     }
+
+
+def further(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores that only volumes have, by what pages call them; missing where they have none."""
+    return {said: entry[name] for name, said in FURTHER.items() if name in entry}
 
 
 def _said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
