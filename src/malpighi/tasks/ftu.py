@@ -17,4 +17,5 @@ def ftu_task(recipe: Recipe, classes: int) -> Task:
     def decode(probabilities: np.ndarray) -> np.ndarray:
         return (probabilities >= limits.reshape(-1, *[1] * (probabilities.ndim - 1))).view(np.uint8)
 
-    return Task(build_loss(recipe.loss), decode, count)
+    spacing = recipe.data.working_spacing(recipe.model.rank).values  # of a surface's area
+    return Task(build_loss(recipe.loss, spacing), decode, count)
