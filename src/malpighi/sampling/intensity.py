@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -35,8 +35,10 @@ class IntensityOptions:
             to 0 … 1), or "auto": "imagenet" for 8-bit RGB, else "percentile".
         low: lower percentile for clipping.
         high: upper percentile for clipping.
-        per: "dataset": one scale for all images; "image": each is measured by itself.
         range: for "range", the two limits; empty takes the type's own (0 … 255, 0 … 65535, floats 0 … 1).
+        per: "dataset": one scale for all images, from samples of each; "image": each is measured by itself, as a whole.
+        soft: slope beyond the limits where values are clipped: a value x beyond the limit L becomes L + soft · (x - L), so
+            that bright is told from brighter and no outlier stretches the scale. 0 clips hard; .001 is usual with "zscore".
     """
 
     kind: Literal["auto", "imagenet", "measured", "percentile", "zscore", "range"] = "auto"
@@ -44,6 +46,7 @@ class IntensityOptions:
     high: float = 99.5
     range: tuple[float, ...] = ()
     per: Literal["dataset", "image"] = "dataset"
+    soft: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("auto", "imagenet", "measured", "percentile", "zscore", "range"):
@@ -52,25 +55,31 @@ class IntensityOptions:
             )
         if not 0 <= self.low < self.high <= 100:
             raise RecipeError(f"intensity.low {self.low} and high {self.high} must be percentiles, 0 <= low < high <= 100")
+        if self.per not in ("dataset", "image"):
+            raise RecipeError(f"intensity.per is {self.per!r}; use 'dataset' or 'image'")
+        if not 0 <= self.soft < 1:
+            raise RecipeError(f"intensity.soft is {self.soft}; a slope from 0 (hard limits) to below 1")
         if self.range and (len(self.range) != 2 or not self.range[0] < self.range[1]):
             raise RecipeError(f"intensity.range is {list(self.range)}; give two numbers, the lower first")
 
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """(clip(x, low, high) - offset) / scale, channel by channel; raw units.
+    """(c + soft · (x - c) - offset) / scale with c = clip(x, low, high), channel by channel; raw units.
 
     Attributes:
         offset: one a channel.
         scale: one a channel, positive.
         low: lower clipping bound a channel; empty does not clip.
         high: upper clipping bound a channel; empty does not clip.
+        soft: slope beyond the bounds a channel; empty: 0.
     """
 
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    soft: tuple[float, ...] = ()
 
     def apply(self, array: Array, axis: int = 1) -> Array:
         """Raw voxels → float32 network input; an array or a tensor of any type, on any device.
@@ -90,7 +99,8 @@ class Intensity:
         values = array.astype(np.float32) if isinstance(array, np.ndarray) else array.float()
         if self.low:
             # torch and NumPy name it alike
-            values = values.clip(low, high)
+            clipped = values.clip(low, high)
+            values = clipped + self._like(array, self.soft, axis) * (values - clipped) if self.soft else clipped
         return (values - offset) / scale
 
     def _like(self, array: Any, values: tuple[float, ...], axis: int) -> Any:
@@ -103,6 +113,15 @@ class Intensity:
         import torch
 
         return torch.from_numpy(numbers).to(array.device)
+
+    @classmethod
+    def identity(cls, channels: int) -> Self:
+        """For voxels that are scaled already."""
+        return cls((0.0,) * channels, (1.0,) * channels)
+
+    def softened(self, soft: float) -> Self:
+        """The same with a slope beyond the limits; as it is where there are none, or no slope."""
+        return replace(self, soft=(soft,) * len(self.low)) if soft and self.low else self
 
     def as_dict(self) -> dict[str, list[float]]:
         """Plain lists, for `plan.json`."""
@@ -129,13 +148,14 @@ def measure_intensity(
         RecipeError: "imagenet" for images that are not of three channels.
     """
     samples: list[np.ndarray] = []
-    step, count, kind, channels, dtype = 4, 0, options.kind, 0, np.dtype(np.uint8)
+    step, count, channels, dtype = 4, 0, 0, np.dtype(np.uint8)
+    kind: str = options.kind
     for number, source in enumerate(sources):
         if number == 0:
             channels, dtype = len(source.channels), source.dtype
-            kind = options.kind if options.kind != "auto" else _usual(channels, dtype)
+            kind = kind_for(options, channels, dtype)
             if kind in ("imagenet", "range"):
-                return _fixed(kind, options, channels, dtype)
+                return fixed_intensity(kind, options, channels, dtype)
         if len(source.channels) != channels:
             raise DataError(f"{source.name}: has {len(source.channels)} channels, the first image has {channels}")
         at = spacing or source.space.spacing
@@ -148,7 +168,7 @@ def measure_intensity(
             count = samples[0].shape[1]
     if not samples:
         raise DataError("no images to measure intensities from; give at least one")
-    return _from_samples(kind, options, np.concatenate(samples, 1))
+    return _from_samples(kind, options, np.concatenate(samples, 1)).softened(options.soft)
 
 
 def require_finite(array: np.ndarray, name: str, box: Box) -> np.ndarray:
@@ -170,32 +190,42 @@ def require_finite(array: np.ndarray, name: str, box: Box) -> np.ndarray:
     )
 
 
-def _usual(channels: int, dtype: np.dtype) -> Literal["imagenet", "percentile"]:
+def kind_for(options: IntensityOptions, channels: int, dtype: np.dtype) -> str:
+    """The kind that is asked for, "auto" resolved."""
+    if options.kind != "auto":
+        return options.kind
     return "imagenet" if channels == 3 and dtype == np.uint8 else "percentile"
 
 
-def _fixed(kind: str, options: IntensityOptions, channels: int, dtype: np.dtype) -> Intensity:
+def fixed_intensity(kind: str, options: IntensityOptions, channels: int, dtype: np.dtype) -> Intensity:
+    """The kinds for which nothing is measured: "imagenet" and "range".
+
+    Raises:
+        RecipeError: "imagenet" for images that are not of three channels.
+    """
     white = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
     if kind == "imagenet":
         if channels != 3:
             raise RecipeError(f"intensity.kind 'imagenet' is for RGB, the images have {channels} channels; use 'percentile'")
         return Intensity(tuple(white * m for m in IMAGENET_MEAN), tuple(white * s for s in IMAGENET_STD))
     low, high = options.range or (0.0, white)
-    return Intensity((low,) * channels, (high - low,) * channels, (low,) * channels, (high,) * channels)
+    limits = Intensity((low,) * channels, (high - low,) * channels, (low,) * channels, (high,) * channels)
+    return limits.softened(options.soft)
 
 
 def _from_samples(kind: str, options: IntensityOptions, samples: np.ndarray) -> Intensity:
     """From (channel, N) float32 samples. A channel that is constant is only moved, not scaled."""
     if kind == "measured":
-        return _intensity(samples.mean(1, dtype=np.float64), samples.std(1, dtype=np.float64))
+        return scaled_by(samples.mean(1, dtype=np.float64), samples.std(1, dtype=np.float64))
     low, high = np.percentile(samples, [options.low, options.high], axis=1)
     if kind == "percentile":
-        return _intensity(low, high - low, low, high)
+        return scaled_by(low, high - low, low, high)
     clipped = np.clip(samples, low[:, None], high[:, None])
-    return _intensity(clipped.mean(1, dtype=np.float64), clipped.std(1, dtype=np.float64), low, high)
+    return scaled_by(clipped.mean(1, dtype=np.float64), clipped.std(1, dtype=np.float64), low, high)
 
 
-def _intensity(offset: np.ndarray, scale: np.ndarray, *limits: np.ndarray) -> Intensity:
+def scaled_by(offset: np.ndarray, scale: np.ndarray, *limits: np.ndarray) -> Intensity:
+    """From numbers a channel; one that is constant is only moved."""
     scale = np.where(scale > 1e-12, scale, 1.0)
     return Intensity(*(tuple(float(v) for v in values) for values in (offset, scale, *limits)))
 
