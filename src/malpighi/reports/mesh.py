@@ -44,7 +44,7 @@ class Mesh:
 
     Attributes:
         vertices: (n, 3) float32, (z, y, x) in the unit of `spacing`, from the volume's corner.
-        faces: (m, 3) int32, indices of vertices.
+        faces: (m, 3) int32, indices of vertices; seen from outside they turn so that `_signed` is positive.
         found: triangles before anything was made coarser.
         moved: root mean square distance that decimation moved vertices, same unit.
         outside: share of the mask that lies outside the surface before decimation: what is thinner than the grid can show.
@@ -144,6 +144,8 @@ def surface(share: np.ndarray, spacing: Spacing, triangles: int) -> Mesh | None:
         small, cell = halve(small, factor, "image"), cell.times(factor)
         vertices, faces, outside = _march(small, cell)
     fewer, kept, moved = decimate(vertices, faces, triangles)
+    if _signed(fewer, kept) < 0:
+        kept = kept[:, ::-1]
     return Mesh((fewer + origin).astype(np.float32), kept, found, moved, outside, cell)
 
 
@@ -207,7 +209,7 @@ def _swollen(vertices: np.ndarray, faces: np.ndarray, volume: float, most: float
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     crosses = np.cross(b - a, c - a)
     area = float(np.linalg.norm(crosses, axis=1).sum()) / 2
-    signed = float(np.einsum("ij,ij->i", a.astype(np.float64), np.cross(b, c)).sum()) / 6
+    signed = _signed(vertices, faces)
     outward = np.stack([np.bincount(faces.ravel(), np.repeat(crosses[:, i], 3), len(vertices)) for i in range(3)], axis=1)
     normals = outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
     step = min(max((volume - abs(signed)) / max(area, 1e-12), -most), most)
@@ -216,8 +218,12 @@ def _swollen(vertices: np.ndarray, faces: np.ndarray, volume: float, most: float
 
 def enclosed(vertices: np.ndarray, faces: np.ndarray) -> float:
     """Volume inside a closed surface, by the divergence theorem."""
+    return abs(_signed(vertices, faces))
+
+
+def _signed(vertices: np.ndarray, faces: np.ndarray) -> float:
     a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
-    return abs(float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum())) / 6
+    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum()) / 6
 
 
 def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
