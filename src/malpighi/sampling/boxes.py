@@ -13,16 +13,19 @@ from typing import Literal
 
 import numpy as np
 
-from malpighi.errors import RecipeError
+from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Grid
 from malpighi.sampling.foreground import Foreground, find_foreground
-from malpighi.sampling.seeds import stream
+from malpighi.sampling.labelled import Labelled, find_labelled
+from malpighi.sampling.seeds import item_seed, stream
 
 __all__ = [
     "Sampler",
     "SamplerOptions",
+    "annotated_boxes",
     "balanced_boxes",
     "find_foreground",
+    "find_labelled",
     "grid_boxes",
     "grid_round",
     "random_boxes",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 Shapes = Sequence[tuple[int, ...]]
+_TRIES = 8  # boxes drawn before one is laid over a labelled voxel
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +78,57 @@ class Sampler:
 
 
 def sampler(
-    options: SamplerOptions, shapes: Shapes, tile: tuple[int, ...], seed: int, foreground: Sequence[Foreground] = ()
+    options: SamplerOptions,
+    shapes: Shapes,
+    tile: tuple[int, ...],
+    seed: int,
+    foreground: Sequence[Foreground] = (),
+    labelled: Sequence[Labelled] = (),
 ) -> Sampler:
-    """The sampler that the options ask for; `shapes` and `foreground` hold one entry a case, on its grid at the working spacing."""
+    """The sampler that the options ask for; lists hold one entry a case, on its grid at the working spacing.
+
+    Args:
+        labelled: for sparse annotation: no box is then wholly unlabelled. Empty: all of every case is labelled.
+
+    Raises:
+        DataError: nothing at all is labelled.
+    """
+    if labelled and options.kind != "grid":
+        plain = partial(sampler, options, shapes, tile, foreground=foreground)
+        return annotated_boxes(lambda other: plain(seed=other), shapes, tile, seed, labelled)
     if options.kind == "grid":
-        return grid_boxes(shapes, tile, shifted=options.shifted, seed=seed)
+        return grid_boxes(shapes, tile, shifted=options.shifted, seed=seed, labelled=labelled)
     if options.kind == "random":
         return random_boxes(shapes, tile, seed)
     return balanced_boxes(shapes, tile, seed, foreground, options.foreground, options.jitter)
 
 
+def annotated_boxes(
+    make: Callable[[int], Sampler], shapes: Shapes, tile: tuple[int, ...], seed: int, labelled: Sequence[Labelled]
+) -> Sampler:
+    """Boxes of another sampler, each drawn anew until it holds a labelled voxel; after `_TRIES` one is laid over such a voxel.
+
+    Args:
+        make: the sampler of a seed.
+
+    Raises:
+        DataError: nothing at all is labelled.
+    """
+    if not sum(case.count for case in labelled):
+        raise DataError(f"nothing is labelled in any of the {len(labelled)} cases; check the masks and the annotated region")
+    seeds = (seed, *(item_seed(seed, attempt) for attempt in range(1, _TRIES)))
+    return Sampler(
+        partial(_annotated, tuple(make(s) for s in seeds), tuple(labelled), _checked(shapes, tile), tuple(tile), seed)
+    )
+
+
 def grid_boxes(
-    shapes: Shapes, tile: tuple[int, ...], step: tuple[int, ...] = (), shifted: bool = True, seed: int | None = None
+    shapes: Shapes,
+    tile: tuple[int, ...],
+    step: tuple[int, ...] = (),
+    shifted: bool = True,
+    seed: int | None = None,
+    labelled: Sequence[Labelled] = (),
 ) -> Sampler:
     """Every box of a grid over each case, moved back inside where it would hang over; then all of them again.
 
@@ -93,8 +136,16 @@ def grid_boxes(
         step: distance of neighbouring boxes, the tile where empty.
         shifted: whether a second grid, moved by half a step, is laid over the first.
         seed: shuffles each round anew; None keeps the order of cases and rows.
+        labelled: one a case; boxes that hold no labelled voxel are left out. Empty: all are kept.
+
+    Raises:
+        DataError: no box is left.
     """
-    boxes = tuple(grid_round(shapes, tile, step, shifted))
+    boxes = tuple(
+        (case, box) for case, box in grid_round(shapes, tile, step, shifted) if not labelled or labelled[case].any(box)
+    )
+    if not boxes:
+        raise DataError(f"no box of {tile} holds a labelled voxel in any of the {len(labelled)} cases; check the masks")
     return Sampler(partial(_from_rounds, boxes, seed))
 
 
@@ -162,6 +213,28 @@ def _random(shapes: Shapes, areas: np.ndarray, tile: tuple[int, ...], seed: int,
     case = int(np.searchsorted(areas, rng.random() * areas[-1], side="right"))
     ranges = [sorted((0, size - t)) for size, t in zip(shapes[case], tile, strict=True)]
     return case, Box(tuple(int(rng.integers(low, high + 1)) for low, high in ranges), tile)
+
+
+def _annotated(
+    samplers: tuple[Sampler, ...],
+    labelled: tuple[Labelled, ...],
+    shapes: Shapes,
+    tile: tuple[int, ...],
+    seed: int,
+    n: int,
+) -> tuple[int, Box]:
+    for draw in samplers:
+        case, box = draw(n)
+        if labelled[case].any(box):
+            return case, box
+    rng = stream(seed, n, 2)
+    ends = np.cumsum([case.count for case in labelled])
+    number = int(rng.integers(ends[-1]))
+    case = int(np.searchsorted(ends, number, side="right"))
+    place = labelled[case].place(number - int(ends[case]) + labelled[case].count)
+    ranges = [(b - t, a) for a, b, t in zip(place.start, place.stop, tile, strict=True)]
+    start = [int(rng.integers(low, high + 1)) for low, high in ranges]
+    return case, Box(_kept(start, shapes[case], tile), tile)
 
 
 def _areas(shapes: Shapes) -> np.ndarray:
