@@ -8,14 +8,14 @@ from malpighi.tasks.demo import REPORT, _claim
 
 def test_a_fresh_folder_is_made(tmp_path):
     _claim(tmp_path / "demo", overwrite=False)
-    assert (tmp_path / "demo/slides").is_dir()
+    assert (tmp_path / "demo/training").is_dir()
 
 
 def test_an_interrupted_demo_is_gone_on_with(tmp_path):
     _claim(tmp_path, overwrite=False)
-    (tmp_path / "slides/slide1.tiff").write_text("made before")
+    (tmp_path / "training/kidney1.tiff").write_text("made before")
     _claim(tmp_path, overwrite=False)
-    assert (tmp_path / "slides/slide1.tiff").exists()
+    assert (tmp_path / "training/kidney1.tiff").exists()
 
 
 def test_a_finished_demo_is_only_replaced_when_asked(tmp_path):

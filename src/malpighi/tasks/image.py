@@ -14,6 +14,7 @@ from malpighi.errors import RecipeError
 from malpighi.geometry import Box
 from malpighi.images import Source
 from malpighi.images.cache import tiles
+from malpighi.images.scaled import ScaledSource
 from malpighi.inference.backends import Precision, torch_forward
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import ALIGN, Forward, predict
@@ -23,6 +24,7 @@ from malpighi.inference.slices import Axis, slices_forward
 from malpighi.objects.hull import Hull
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.blank import tissue_mask
+from malpighi.sampling.own_intensity import measure_image
 from malpighi.tasks.run import Inputs
 
 if TYPE_CHECKING:
@@ -61,8 +63,10 @@ def tile_stride(network: Network) -> tuple[int, ...]:
 
 
 def prepare_source(source: Source, recipe: Recipe) -> Source:
-    """The image as the network takes it: the one place where an image that is brought to a scale of its own is wrapped."""
-    return source
+    """The image as the network takes it: on a scale of its own where the recipe says so."""
+    if recipe.intensity.per == "dataset":
+        return source
+    return ScaledSource(source, measure_image(source, recipe.intensity))
 
 
 def predict_image(

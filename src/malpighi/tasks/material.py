@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
@@ -13,8 +13,9 @@ from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
 from malpighi.sampling.dataset import TileBatches
 from malpighi.sampling.folds import Fold, make_folds
 from malpighi.sampling.foreground import Foreground, find_foreground
-from malpighi.sampling.intensity import measure_intensity
+from malpighi.sampling.intensity import Intensity, measure_intensity
 from malpighi.sampling.turned import require_alike, turned
+from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
 from malpighi.tasks.talk import Talk
 
@@ -41,10 +42,12 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
     spacing = recipe.data.working_spacing(trained[0].source.space.rank)
     tile = recipe.data.sides(spacing.rank)
-    intensity = measure_intensity([case.source for case in trained], recipe.intensity, spacing)
-    inputs = Inputs(classes, len(trained[0].source.channels), spacing, intensity, trained[0].source.dtype.name)
+    inputs = _inputs(trained, classes, recipe, spacing)
     for case in (*trained, *held):
         inputs.check(case.source)
+    if recipe.intensity.per == "image":
+        with talk.bar("measuring intensities", total=len(trained) + len(held)) as advance:
+            trained, held = (tuple(_scaled(case, recipe, advance) for case in part) for part in (trained, held))
     if spacing.rank == 3:
         require_alike(recipe.data.axes, spacing)
         trained = tuple(turned(case, axis) for case in trained for axis in recipe.data.axes)
@@ -57,6 +60,21 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
     )
     return Material(trained, held, inputs, batches)
+
+
+def _inputs(cases: Sequence[OpenCase], classes: tuple[str, ...], recipe: Recipe, spacing: Spacing) -> Inputs:
+    """What the network is given: raw voxels of one type and their scale, or voxels that are scaled image by image."""
+    channels = len(cases[0].source.channels)
+    if recipe.intensity.per == "image":
+        return Inputs(classes, channels, spacing, Intensity.identity(channels))
+    intensity = measure_intensity([case.source for case in cases], recipe.intensity, spacing)
+    return Inputs(classes, channels, spacing, intensity, cases[0].source.dtype.name)
+
+
+def _scaled(case: OpenCase, recipe: Recipe, advance: Callable[..., None]) -> OpenCase:
+    scaled = replace(case, source=prepare_source(case.source, recipe))
+    advance()
+    return scaled
 
 
 def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
