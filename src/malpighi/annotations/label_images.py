@@ -73,22 +73,16 @@ def write_tiff(
         read: labels of a box.
         shape: (y, x) or (z, y, x).
         dtype: of the labels.
-        spacing: level-0 µm per pixel, written as the resolution; left out where in pixels.
+        spacing: level-0 µm per pixel, written as the resolution, of volumes as OME-XML too; left out where in pixels.
         tile: side of a tile, a multiple of 16.
         compression: "deflate" (every program reads it) or "zstd" (faster, smaller).
     """
     import tifffile
 
     box = Box.of_shape(shape)
-    physical = spacing is not None and spacing.physical
-    if physical:
-        assert spacing is not None
-        options: dict[str, Any] = {"resolution": (1e4 / spacing.values[-1], 1e4 / spacing.values[-2])}
-        options["resolutionunit"] = "CENTIMETER"
-    else:
-        options = {}
+    options = _described(box.rank, spacing)
     large = box.volume * np.dtype(dtype).itemsize > 1 << 31
-    with replacing(Path(path)) as part, tifffile.TiffWriter(part, bigtiff=large) as tif:
+    with replacing(Path(path)) as part, tifffile.TiffWriter(part, bigtiff=large, ome="metadata" in options) as tif:
         tif.write(
             _tiles(read, box, tile, np.dtype(dtype)),
             shape=box.size,
@@ -96,9 +90,23 @@ def write_tiff(
             tile=(tile, tile),
             compression=compression,
             photometric="minisblack",
-            metadata=None,
-            **options,
+            **{"metadata": None, **options},
         )
+
+
+def _described(rank: int, spacing: Spacing | None) -> dict[str, Any]:
+    """What a TIFF says of its pixel size; resolution tags have no place for that between slices, OME-XML has."""
+    if spacing is None or not spacing.physical:
+        return {}
+    tags: dict[str, Any] = {
+        "resolution": (1e4 / spacing.values[-1], 1e4 / spacing.values[-2]),
+        "resolutionunit": "CENTIMETER",
+    }
+    if rank == 3:
+        sizes = zip("ZYX", spacing.values, strict=True)
+        told = [{f"PhysicalSize{axis}": value, f"PhysicalSize{axis}Unit": "µm"} for axis, value in sizes]
+        tags["metadata"] = {"axes": "ZYX"} | told[0] | told[1] | told[2]
+    return tags
 
 
 def _tiles(read: Reader, whole: Box, side: int, dtype: np.dtype) -> Iterator[np.ndarray]:

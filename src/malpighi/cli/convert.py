@@ -1,4 +1,4 @@
-"""`malpighi convert`: images to OME-Zarr, labels of any format to any other."""
+"""`malpighi convert`: images to OME-Zarr, volumes and labels of any format to any other."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ class Order(StrEnum):
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Image, label file, folder of one PNG an object, or prediction.")
+        Path, typer.Argument(metavar="INPUT", help="Image, volume or folder of slices, label file, or prediction.")
     ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The suffix says the format; without one, a folder of one PNG an object.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="The suffix says the format; without one, a folder: a PNG an object, or a TIFF a slice."
+        ),
     ],
     image: Annotated[Path | None, typer.Option("--image", help="The image that the labels belong to.")] = None,
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Class of the values 1, 2, … or of unnamed objects; or one to keep.")
     ] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
-    order: Annotated[Order, typer.Option("--order", help="Run lengths down the columns (F) or along the rows (C).")] = Order.F,
+    order: Annotated[
+        Order | None, typer.Option("--order", help="Run lengths down the columns (F) or along the rows (C); of volumes C.")
+    ] = None,
     row: Annotated[str, typer.Option("--row", help="Id of the image's row in a run-length table.")] = "",
     width: Annotated[int | None, typer.Option("--width", min=1, help="Of the image, where there is none to ask.")] = None,
     height: Annotated[int | None, typer.Option("--height", min=1, help="Of the image, where there is none to ask.")] = None,
@@ -47,6 +52,9 @@ def convert(
     Labels: .geojson[.gz] (QuPath), .json (polygons), .zip and .roi (ImageJ), .csv (run lengths), .png and .tif (label
     images), .zarr (OME-Zarr labels), a folder of one PNG an object. Pixels are outlined exactly, along their edges.
 
+    Volumes: .zarr, .nii[.gz] (NIfTI), .tif (a page a slice), a folder of TIFF slices; images voxel by voxel, masks too
+    unless --class names what they show. Masks of volumes also as .csv: a row of run lengths a slice.
+
     [bold]Examples[/bold]
 
         malpighi convert slide.svs slide.ome.zarr
@@ -56,6 +64,10 @@ def convert(
         malpighi convert annotated.geojson mask.png --image slide.svs --class tuft --class capsule
 
         malpighi convert prediction/ submission.csv --class glomerulus --row 2f6ecfcdf
+
+        malpighi convert kidney_1_dense/images kidney_1.ome.zarr --spacing 50,50,50
+
+        malpighi convert submission.csv mask.nii.gz --image kidney_5.nii.gz --row kidney_5 --class vessel
     """
     from rich.markup import escape
 
@@ -70,7 +82,7 @@ def convert(
         image=image,
         classes=tuple(classes or ()),
         spacing=spacing,
-        order="F" if order is Order.F else "C",
+        order=None if order is None else "F" if order is Order.F else "C",
         row=row,
         size=None if width is None or height is None else (height, width),
         objects=objects,

@@ -14,12 +14,13 @@ from malpighi.annotations.open import open_annotation, read_outlines, suffix_of
 from malpighi.annotations.rle import Order
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
+from malpighi.tasks.convert_volumes import NIFTI, affine_of, slice_rows, write_label_volume, write_volume
 
 if TYPE_CHECKING:
     from malpighi.annotations.label_images import Reader
 
-OUTPUTS = (".zarr", ".geojson", ".geojson.gz", ".json", ".zip", ".roi", ".csv", ".png", ".tif", ".tiff")
-"""What labels may be written as; a name without suffix is a folder of one PNG an object."""
+OUTPUTS = (".zarr", ".nii", ".nii.gz", ".geojson", ".geojson.gz", ".json", ".zip", ".roi", ".csv", ".png", ".tif", ".tiff")
+"""What may be written; a name without suffix is a folder of one PNG an object, or of one TIFF a slice."""
 
 WHOLE = 1 << 28
 """Voxels of a label image of numbered objects that is held at once to outline them."""
@@ -32,13 +33,14 @@ class Conversion:
     """What to convert, and what the input does not say itself.
 
     Attributes:
-        source: image, label file, folder of one PNG an object, or a prediction that `segment` wrote.
+        source: image, label file, folder of one PNG an object or of a volume's slices, or a prediction that `segment` wrote.
         target: by its suffix, the format to write.
         image: the image the labels belong to: its size, and its pixel size.
         classes: what label values or unnamed objects mean, or which of the named ones to take.
-        spacing: level-0 µm per pixel; None: what the image says.
-        order: of run lengths, read or written: "F" column-major, "C" row-major.
-        row: id of the row to read or to write in a run-length table; default when writing: the source's name.
+        spacing: level-0 µm per pixel; None: what the image says. One of three axes says that a folder is a volume.
+        order: of run lengths, read or written: "F" column-major, "C" row-major; None: "F", of volumes "C".
+        row: id of the row to read or to write in a run-length table, of volumes without the slice's number; default when
+            writing: the source's name.
         size: (y, x) of the image, where there is no image to ask.
         objects: keep objects apart: numbers in a label image, a row an object in a table.
         overwrite: replace what is there.
@@ -49,7 +51,7 @@ class Conversion:
     image: Path | None = None
     classes: tuple[str, ...] = ()
     spacing: float | Spacing | None = None
-    order: Order = "F"
+    order: Order | None = None
     row: str = ""
     size: tuple[int, int] | None = None
     objects: bool = False
@@ -76,36 +78,64 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
     suffix = suffix_of(asked.target)
     if suffix not in OUTPUTS and suffix:
         raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
-    if suffix == ".zarr" and _is_image(asked):
-        return _image(asked, progress)
+    if _is_image(asked, suffix):
+        return _image(asked, suffix, progress)
     told = _labels(asked, suffix)
     if progress is not None:
         progress(1, 1)
     return told
 
 
-def _is_image(asked: Conversion) -> bool:
-    """An image and not labels: nothing that only labels have was said or is there."""
+def _is_image(asked: Conversion, suffix: str) -> bool:
+    """An image and not labels: nothing that only labels have was said or is there.
+
+    A 2-D image is copied to .zarr and NIfTI alone; what else is written of it are labels. A volume is copied to anything.
+    """
     from malpighi.annotations.masks import label_images
-    from malpighi.images.open import is_image
+    from malpighi.images.open import is_image, open_image
 
-    return is_image(asked.source) and not (asked.classes or asked.image or asked.objects or label_images(asked.source))
+    volume = _is_slices(asked)
+    if suffix not in (".zarr", *NIFTI, ".tif", ".tiff", "") or not (volume or is_image(asked.source)):
+        return False
+    if asked.classes or asked.image or asked.objects or label_images(asked.source):
+        return False
+    if volume or suffix in (".zarr", *NIFTI):
+        return True
+    with open_image(asked.source) as source:
+        return source.space.rank == 3
 
 
-def _image(asked: Conversion, progress: Progress | None) -> dict[str, Any]:
+def _is_slices(asked: Conversion) -> bool:
+    """A folder of a volume's slices: of numbered TIFFs, or of other numbered images where the spacing has three axes."""
+    from malpighi.images.stack import find_slices, is_slices
+
+    if (asked.source / "masks").is_dir() or not is_slices(asked.source):
+        return False
+    told = isinstance(asked.spacing, Spacing) and asked.spacing.rank == 3
+    return told or find_slices(asked.source).files[0].suffix.lower() in (".tif", ".tiff")
+
+
+def _image(asked: Conversion, suffix: str, progress: Progress | None) -> dict[str, Any]:
     from malpighi.images.open import open_image
+    from malpighi.images.stack import slice_numbers
     from malpighi.images.write import write_image
 
     with open_image(asked.source, spacing=asked.spacing) as source:
-        write_image(source, asked.target, progress, overwrite=asked.overwrite)
+        if suffix == ".zarr":
+            write_image(source, asked.target, progress, overwrite=asked.overwrite)
+        else:
+            write_volume(source, asked.target, suffix, slice_numbers(asked.source))
         return {"output": str(asked.target), "kind": "image", "shape": list(source.shape), "spacing": str(source.space.spacing)}
 
 
 def _labels(asked: Conversion, suffix: str) -> dict[str, Any]:
     annotation = _open(asked)
     try:
-        write = _WRITERS.get(suffix, _write_folder)
-        count = write(asked, annotation)
+        if suffix in NIFTI or (not suffix and annotation.space.rank == 3):
+            affine = affine_of(asked.image, asked.source, _made_from(asked))
+            count = write_label_volume(annotation, asked.target, suffix, _numbers(asked), affine)
+        else:
+            count = _WRITERS.get(suffix, _write_folder)(asked, annotation)
         told = {"output": str(asked.target), "kind": "labels", "classes": list(annotation.classes)}
         return told | ({} if count is None else {"objects": count})
     finally:
@@ -124,7 +154,27 @@ def _open(asked: Conversion) -> Annotation:
         raise DataError(
             f"{asked.source}: its image's size is needed; name the image with --image, or give --width and --height"
         )
-    return open_annotation(asked.source, space, asked.classes, asked.row, asked.order)
+    order = asked.order or ("C" if space.rank == 3 else "F")
+    return open_annotation(asked.source, space, asked.classes, asked.row, order, numbers=_numbers(asked))
+
+
+def _numbers(asked: Conversion) -> tuple[int, ...]:
+    """Of the slices of the volume that the labels belong to; empty where it is no folder of slices."""
+    from malpighi.images.stack import slice_numbers
+
+    image = asked.image or _made_from(asked) or (asked.source if _is_slices(asked) else None)
+    return slice_numbers(image) if image is not None else ()
+
+
+def _made_from(asked: Conversion) -> Path | None:
+    """The image that a prediction was made from."""
+    if not _is_prediction(asked.source):
+        return None
+    from malpighi.tasks.prediction import Prediction
+
+    made = Prediction(asked.source)
+    made.close()
+    return Path(made.manifest["image"].get("path", "."))
 
 
 def _is_prediction(path: Path) -> bool:
@@ -146,7 +196,7 @@ def _space(asked: Conversion) -> Space | None:
     spacing = None if asked.spacing is None else spacing_for(asked.spacing, 2, str(asked.source))
     if asked.size is not None:
         return Space.of_shape(asked.size, spacing)
-    if is_image(asked.source):
+    if is_image(asked.source) or _is_slices(asked):
         inside = next(iter(label_images(asked.source)), None)
         path = asked.source if inside is None else asked.source / "labels" / inside
         with open_image(path, spacing=asked.spacing, labels=True) as image:
@@ -191,13 +241,16 @@ def _write_table(asked: Conversion, annotation: Annotation) -> int:
     from malpighi.annotations.rle import RunLengths
     from malpighi.annotations.submissions import write_table
 
-    shape = _flat(asked, annotation)
     row = asked.row or asked.source.name.split(".")[0]
+    if annotation.space.rank == 3:
+        rows = slice_rows(annotation, _only_class(asked, annotation), row, asked.order or "C", _numbers(asked))
+        return write_table(asked.target, rows, empty="1 0")
+    shape, order = _flat(asked, annotation), asked.order or "F"
     if asked.objects:
         numbers = annotation.instances(Box.of_shape(shape))
         found = np.unique(numbers[numbers > 0]).tolist()
-        return write_table(asked.target, ((row, RunLengths.encode(numbers == n, asked.order)) for n in found))
-    runs = RunLengths.encode_boxes(_mask_of(annotation, _only_class(asked, annotation)), shape, asked.order)
+        return write_table(asked.target, ((row, RunLengths.encode(numbers == n, order)) for n in found))
+    runs = RunLengths.encode_boxes(_mask_of(annotation, _only_class(asked, annotation)), shape, order)
     return write_table(asked.target, [(row, runs)])
 
 
