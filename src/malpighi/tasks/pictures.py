@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,16 @@ from malpighi.reports.pictures import augmented_samples, comparison, overview
 from malpighi.sampling.measure import pieces
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
     from malpighi.annotations.base import Annotation
     from malpighi.sampling.dataset import TileBatches
 
+MEGABYTES, TRIANGLES = 6.0, 400_000
+"""What slice browsers, and all surfaces of 3-D views, may add to a page."""
+Layer = tuple[str, int, int]
+"""A class, its layer in the prediction and in the truth."""
 LONGEST = 900
 """Longest side of a picture's panel, pixels."""
 SHOWN = 6
@@ -57,7 +62,9 @@ def shown_spacing(source: Source) -> Spacing:
 def comparison_picture(
     source: Source, truth: Annotation, prediction: Annotation, layers: Mapping[str, tuple[int, int]]
 ) -> bytes:
-    """The whole image with truth and prediction, small, as PNG."""
+    """The whole image with truth and prediction, small, as PNG; of a volume, slices of its first class."""
+    if source.space.rank == 3:
+        return _compared_slices(source, truth, prediction, layers)
     spacing = shown_spacing(source)
     box = Box.of_shape(source.space.shape_at(spacing))
     predicted, true = prediction.rasterise(box, spacing), truth.rasterise(box, spacing)
@@ -69,6 +76,75 @@ def comparison_picture(
         spacing=spacing if spacing.physical else None,
     )
     return png(figure)
+
+
+def _compared_slices(source: Source, truth: Annotation, prediction: Annotation, layers: Mapping[str, tuple[int, int]]) -> bytes:
+    from malpighi.reports.slices import slice_sheet
+    from malpighi.reports.volume import read_view
+
+    p, t = next(iter(layers.values()))
+    masks = {"truth": mask_of(truth, t), "prediction": mask_of(prediction, p)}
+    return png(slice_sheet(source, masks, read_view(source, masks)), 120)
+
+
+def volume_pictures(
+    source: Source, truth: Annotation | None = None, prediction: Annotation | None = None, layers: Sequence[Layer] = ()
+) -> dict[str, bytes | Markup]:
+    """Views of a volume for a page: a sheet of slices, the slice browser and the 3-D view; memory does not depend on its size.
+
+    Args:
+        source: the volume.
+        truth, prediction: its masks; one or both.
+        layers: class, layer in prediction and in truth; default: the first class of what is given, in both.
+
+    Returns:
+        Caption → picture, for `Report.figure` and so for the `pictures` of every report; {} for an image of two axes.
+    """
+    from malpighi.reports.mesh import mesh_view, scene
+    from malpighi.reports.slices import slice_browser, slice_sheet
+    from malpighi.reports.volume import read_view
+
+    if source.space.rank != 3:
+        return {}
+    shown: dict[str, bytes | Markup] = {}
+    given = truth or prediction
+    for name, p, t in layers or ([(given.classes[0], 0, 0)] if given else [("", 0, 0)]):
+        masks = {}
+        if truth is not None:
+            masks["truth"] = mask_of(truth, t)
+        if prediction is not None:
+            masks["prediction"] = mask_of(prediction, p)
+        view = read_view(source, masks)
+        label = f"{name.capitalize()}: " if name else ""
+        coarser = f" Reduced to {view.spacing} a voxel." if view.reduced else ""
+        shown[f"{label}slices across z, of equal spans the one that holds most."] = png(slice_sheet(source, masks, view), 120)
+        shown[f"{label}slice browser. Arrow keys move, z, y and x choose the axis, m switches the mask.{coarser}"] = (
+            slice_browser(view, source.name, MEGABYTES / max(1, len(layers)))
+        )
+        if masks:
+            held = scene(masks, source.space, TRIANGLES // max(1, len(layers)))
+            shown[f"{label}in three dimensions: drag to turn, click a name to hide it. {held.caption()}"] = mesh_view(
+                held, source.name
+            )
+    return shown
+
+
+def mask_of(annotation: Annotation, layer: int) -> Callable[[Box, Spacing], np.ndarray]:
+    """One class of an annotation as `reports.volume` reads it."""
+    return lambda box, spacing: annotation.rasterise(box, spacing)[layer]
+
+
+def prediction_volume(folder: Path, source: Source) -> dict[str, bytes | Markup]:
+    """`volume_pictures` of what `segment` wrote, every class; {} for an image of two axes."""
+    from malpighi.tasks.prediction import Prediction
+
+    if source.space.rank != 3:
+        return {}
+    prediction = Prediction(folder)
+    try:
+        return volume_pictures(source, None, prediction, [(name, k, k) for k, name in enumerate(prediction.classes)])
+    finally:
+        prediction.close()
 
 
 def prediction_overview(folder: Path, source: Source, classes: Sequence[str]) -> Figure:
