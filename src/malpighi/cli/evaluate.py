@@ -20,18 +20,25 @@ def evaluate(
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     objects: Annotated[bool, typer.Option(help="Score objects (F1 at IoU .5) too.")] = True,
+    tolerance: Annotated[
+        str | None,
+        typer.Option(metavar="2um|1voxel", help="How far apart surfaces of volumes may lie for NSD. Default: 1 voxel."),
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="HTML page to write.")] = None,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Score predictions: Dice, IoU, precision, recall and object F1 by class, organ, stain and donor, with intervals.
 
     Scores are at the image's full resolution; Dice is the mean over images, intervals are over donors.
+    Volumes get surface Dice (at tolerance 0), NSD, clDice and the error in the number of pieces too.
 
     [bold]Examples[/bold]
 
         malpighi evaluate out/ slides/ --report scores.html
 
         malpighi evaluate out/slide7 slide7.geojson --json
+
+        malpighi evaluate out/ volumes/ --tolerance 2um
     """
     from malpighi.metrics.report import text_table
     from malpighi.tasks.evaluate import evaluate as run_evaluate
@@ -43,6 +50,7 @@ def evaluate(
         spacing=spacing,
         only=only_of(only),
         objects=objects,
+        tolerance=tolerance,
         report=report,
         talk=talk(),
     )

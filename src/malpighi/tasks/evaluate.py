@@ -13,19 +13,24 @@ from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
+from malpighi.images import Source
 from malpighi.inference.store import MANIFEST
 from malpighi.metrics.instances import Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
 from malpighi.metrics.report import Row, summarise
+from malpighi.metrics.tolerance import Tolerance
 from malpighi.objects.label import find_components
 from malpighi.sampling.cases import Case, open_case, open_labels
 from malpighi.tasks.pairs import Pair, find_truth, match_predictions
 from malpighi.tasks.pictures import Scored, choose, comparison_picture
 from malpighi.tasks.prediction import Prediction
 from malpighi.tasks.talk import Talk
+from malpighi.tasks.volumes import NSD_TOLERANCE, volume_scores
 
 BLOCK = {2: 2048, 3: 128}
 """Side of the boxes that are scored at a time, by rank."""
+SHOWN = 1 << 22
+"""Voxels of the small volume from which slices are chosen for pictures."""
 
 
 def evaluate(
@@ -36,6 +41,7 @@ def evaluate(
     spacing: float | Spacing | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
     objects: bool = True,
+    tolerance: str | None = None,
     report: Path | None = None,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
@@ -49,24 +55,29 @@ def evaluate(
         spacing: level-0 µm per pixel, where the files do not say.
         only: attribute → values: which cases are scored.
         objects: score objects (F1 at IoU .5) too.
+        tolerance: of volumes' NSD, "2um" or "1voxel"; default `NSD_TOLERANCE`.
         report: HTML page to write.
         talk: where to report.
 
     Returns:
         As `metrics.report.summarise`: "dice", … and "by" class, organ, stain and donor; "missing": cases of the truth
-        without a prediction.
+        without a prediction. Where there are volumes also "surface_dice", "nsd", "cldice", "betti0_error" (see
+        `volume_scores`), "nsd_tolerance".
 
     Raises:
         DataError: nothing matches, classes have nothing in common, or sizes differ.
+        RecipeError: no such tolerance.
+        SpacingError: a tolerance in µm of a volume whose voxel size is unknown.
     """
     talk = talk or Talk()
+    near = NSD_TOLERANCE if tolerance is None else Tolerance.parse(tolerance)
     began = time.monotonic()
     table = find_truth(Path(truth), Path(prediction), tuple(classes), spacing, only)
     pairs, missing = match_predictions(Path(prediction), table)
     for name in missing:
         talk.say(f"[yellow]note:[/yellow] {name} has no prediction in {prediction} and is left out")
-    rows, scored = score_pairs(pairs, table.classes, objects, talk)
-    summary = {**summarise(rows), "missing": missing, "seconds": round(time.monotonic() - began, 2)}
+    rows, scored = score_pairs(pairs, table.classes, objects, talk, near)
+    summary = {**summarise(rows), **_said(rows, near), "missing": missing, "seconds": round(time.monotonic() - began, 2)}
     if report is not None:
         from malpighi.reports.prediction import write_evaluation_report
 
@@ -79,15 +90,24 @@ def evaluate(
     return summary
 
 
+def _said(rows: Sequence[Row], tolerance: Tolerance) -> dict[str, str]:
+    """What only volumes need to have said."""
+    return {"nsd_tolerance": str(tolerance)} if any("nsd" in row.further for row in rows) else {}
+
+
 def score_pairs(
-    pairs: Sequence[Pair], classes: tuple[str, ...], objects: bool = True, talk: Talk | None = None
+    pairs: Sequence[Pair],
+    classes: tuple[str, ...],
+    objects: bool = True,
+    talk: Talk | None = None,
+    tolerance: Tolerance = NSD_TOLERANCE,
 ) -> tuple[list[Row], list[Scored]]:
     """Rows of every pair, and each case with its mean Dice for choosing pictures."""
     rows: list[Row] = []
     scored: list[Scored] = []
     with (talk or Talk()).bar("scoring", total=len(pairs)) as advance:
         for pair in pairs:
-            found = score_pair(pair, classes, objects)
+            found = score_pair(pair, classes, objects, tolerance)
             rows += found
             dice = [row.overlap.dice[0] for row in found if row.scored]
             scored.append(Scored(pair.case.id, float(np.mean(dice)) if dice else float("nan"), pair))
@@ -95,12 +115,12 @@ def score_pairs(
     return rows, scored
 
 
-def score_pair(pair: Pair, classes: tuple[str, ...], objects: bool = True) -> list[Row]:
+def score_pair(pair: Pair, classes: tuple[str, ...], objects: bool = True, tolerance: Tolerance = NSD_TOLERANCE) -> list[Row]:
     """One row a class that the case's truth speaks of."""
     truth, space = _open_truth(pair.case, classes)
     prediction = _open_prediction(pair, space, classes)
     try:
-        return score_image(prediction, truth, pair.case, objects)
+        return score_image(prediction, truth, pair.case, objects, tolerance)
     finally:
         prediction.close()
         truth.close()
@@ -125,8 +145,10 @@ def _open_prediction(pair: Pair, space: Space, classes: tuple[str, ...]) -> Anno
     return prediction
 
 
-def score_image(prediction: Annotation, truth: Annotation, case: Case, objects: bool = True) -> list[Row]:
-    """Rows of one image, box by box at level 0: memory does not depend on its size.
+def score_image(
+    prediction: Annotation, truth: Annotation, case: Case, objects: bool = True, tolerance: Tolerance = NSD_TOLERANCE
+) -> list[Row]:
+    """Rows of one image, box by box at level 0: memory does not depend on its size. Volumes get `volume_scores` too.
 
     Raises:
         DataError: prediction and truth have no class in common.
@@ -143,8 +165,16 @@ def score_image(prediction: Annotation, truth: Annotation, case: Case, objects: 
     rows = []
     for k, (name, (p, t)) in enumerate(layers.items()):
         score = _objects(prediction, p, truth, t, boxes) if objects and total.voxels[k] else None
-        rows.append(Row(case.id, case.group, dict(case.attributes), name, total.of(k), score))
+        further = {}
+        if space.rank == 3 and total.voxels[k]:
+            further = volume_scores(_layer(prediction, p, space), _layer(truth, t, space), space, tolerance)
+        rows.append(Row(case.id, case.group, dict(case.attributes), name, total.of(k), score, further=further))
     return rows
+
+
+def _layer(annotation: Annotation, layer: int, space: Space) -> Callable[[Box], np.ndarray]:
+    """Reads one class of an annotation at the truth's level 0."""
+    return lambda box: annotation.rasterise(box, space.spacing)[layer]
 
 
 def class_layers(prediction: Annotation, truth: Annotation) -> dict[str, tuple[int, int]]:
@@ -184,13 +214,29 @@ def _numbered(annotation: Annotation, layer: int, truth: Annotation) -> Callable
 
 
 def case_picture(scored: Scored, classes: tuple[str, ...]) -> bytes:
-    """Image, truth and prediction of a scored case, as PNG."""
+    """Image, truth and prediction of a scored case, as PNG: of a volume some slices, of its first class."""
     pair: Pair = scored.pair
     opened = open_case(pair.case, classes)
     prediction = _open_prediction(pair, opened.source.space, classes)
     try:
         assert opened.annotation is not None
-        return comparison_picture(opened.source, opened.annotation, prediction, class_layers(prediction, opened.annotation))
+        layers = class_layers(prediction, opened.annotation)
+        if opened.source.space.rank == 3:
+            return _slices(opened.source, opened.annotation, prediction, *next(iter(layers.values())))
+        return comparison_picture(opened.source, opened.annotation, prediction, layers)
     finally:
         prediction.close()
         opened.close()
+
+
+def _slices(source: Source, truth: Annotation, prediction: Annotation, p: int, t: int) -> bytes:
+    """The slices that hold most of one class, lit up where prediction and truth agree and differ."""
+    from malpighi.reports.embed import png
+    from malpighi.reports.slices import slice_sheet
+    from malpighi.reports.volume import read_view
+
+    masks = {
+        "truth": lambda box, spacing: truth.rasterise(box, spacing)[t],
+        "prediction": lambda box, spacing: prediction.rasterise(box, spacing)[p],
+    }
+    return png(slice_sheet(source, masks, read_view(source, masks, voxels=SHOWN)))
