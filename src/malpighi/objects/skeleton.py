@@ -12,6 +12,7 @@ from malpighi.geometry import Box
 from malpighi.objects.bits import BitBlocks
 from malpighi.objects.distance import distance_to
 from malpighi.objects.thinning import FIXED, FREE, thin
+from malpighi.objects.tracing import find_tips
 
 _INNER = (slice(1, -1),) * 3
 FEW_SURFACE_POINTS = 12
@@ -27,6 +28,8 @@ class Skeleton:
         voxels: (n, 3) int32, z, y, x, sorted in C order.
         radius: (n,) float32, distance to the nearest background voxel's centre, in the unit of the spacing: the largest in the
             3×3×3 voxels around, because a voxel of the line lies up to half a voxel beside the axis.
+        tip: (n, 3) float32, where the vessel's axis ends, for voxels at the end of a line, in voxel indices: thinning eats more
+            than one radius from an end that points along no axis. All other voxels: the voxel itself.
         loose: (n,) bool, voxels from which their block saw the line go on into the next, which laid it elsewhere: a line that
             ends there is no end of a vessel.
     """
@@ -34,6 +37,7 @@ class Skeleton:
     shape: tuple[int, ...]
     voxels: np.ndarray
     radius: np.ndarray
+    tip: np.ndarray
     loose: np.ndarray
 
     def __len__(self) -> int:
@@ -42,18 +46,20 @@ class Skeleton:
 
 @dataclass(eq=False)
 class _Lines:
-    """What is left of one block: (n, 3) voxels in the volume, their radii, and which of them the block's own skeleton wanted.
+    """What is left of one block: (n, 3) voxels in the volume, radii, tips, and which of them the block's own skeleton wanted.
 
     `onward`: (m, 2, 3), pairs of voxels, the first in the block, the second where that skeleton went on outside it.
     """
 
     voxels: np.ndarray
     radius: np.ndarray
+    tip: np.ndarray
     wanted: np.ndarray
     onward: np.ndarray
 
     def keep(self, kept: np.ndarray) -> None:
-        self.voxels, self.radius, self.wanted = self.voxels[kept], self.radius[kept], self.wanted[kept]
+        self.voxels, self.radius = self.voxels[kept], self.radius[kept]
+        self.tip, self.wanted = self.tip[kept], self.wanted[kept]
 
 
 def skeletonise(mask: BitBlocks, spacing: tuple[float, ...], progress: Callable[[int, int], None] | None = None) -> Skeleton:
@@ -82,14 +88,17 @@ def skeletonise(mask: BitBlocks, spacing: tuple[float, ...], progress: Callable[
         if progress is not None:
             progress(number, total)
     if not done:
-        return Skeleton(mask.shape, np.empty((0, 3), np.int32), np.empty(0, np.float32), np.empty(0, bool))
+        return Skeleton(
+            mask.shape, np.empty((0, 3), np.int32), np.empty(0, np.float32), np.empty((0, 3), np.float32), np.empty(0, bool)
+        )
     if len(done) > 1:
         _draw_in(mask, done)
     voxels = np.concatenate([lines.voxels for lines in done.values()])
     radius = np.concatenate([lines.radius for lines in done.values()])
     order = np.lexsort(voxels.T[::-1])
     onward = np.concatenate([lines.onward for lines in done.values()])
-    return Skeleton(mask.shape, voxels[order], radius[order], _loose(voxels[order], onward, mask.shape))
+    tip = np.concatenate([lines.tip for lines in done.values()])
+    return Skeleton(mask.shape, voxels[order], radius[order], tip[order], _loose(voxels[order], onward, mask.shape))
 
 
 def _thin_block(mask: BitBlocks, core: Box, spacing: tuple[float, ...], done: dict[Box, _Lines]) -> _Lines:
@@ -101,8 +110,10 @@ def _thin_block(mask: BitBlocks, core: Box, spacing: tuple[float, ...], done: di
     thin(state, keep_ends=False)
     found = np.argwhere(state[_INNER])
     at = tuple((found + part.relative_to(around.start).start).T)
+    radius = _widest_around(depth, at)
+    tip = find_tips(guide, depth, np.stack(at, axis=1), radius, np.array(spacing)) + np.array(around.start, np.float32)
     voxels = (found + part.start).astype(np.int32)
-    return _Lines(voxels, _widest_around(depth, at), guide[at], _onward(voxels[guide[at]], core, around, guide))
+    return _Lines(voxels, radius, tip, guide[at], _onward(voxels[guide[at]], core, around, guide))
 
 
 def _onward(voxels: np.ndarray, core: Box, around: Box, guide: np.ndarray) -> np.ndarray:

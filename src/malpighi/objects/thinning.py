@@ -91,7 +91,9 @@ def _thin(flat: np.ndarray, voxels: np.ndarray, steps: np.ndarray, borders: np.n
                     candidates[found] = at
                     found += 1
             for i in range(found):  # one after the other: neighbours may not both go
-                if _simple(_neighbours(flat, candidates[i], steps)):
+                bits = _neighbours(flat, candidates[i], steps)
+                # ends count here too, or an even tube's last two rows are eaten from end to end (scikit-image does that)
+                if _simple(bits) and not (keep_ends and bits & (bits - np.uint32(1)) == 0):
                     flat[candidates[i]] = 0
                     changed = True
         kept = 0
