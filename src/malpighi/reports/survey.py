@@ -11,17 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from malpighi.annotations.base import Annotation
 from malpighi.errors import MalpighiError
+from malpighi.geometry import Box, Spacing
+from malpighi.images import Source
 from malpighi.reports.colors import class_colors
 from malpighi.reports.html import Report
 from malpighi.reports.plots import histogram
-from malpighi.reports.survey_figures import count_bars, intensity_lines, labelled_picture, share_dots, size_scatter
+from malpighi.reports.survey_figures import (
+    count_bars,
+    intensity_lines,
+    labelled_picture,
+    orthogonal_picture,
+    share_dots,
+    size_scatter,
+    slice_drift,
+)
+from malpighi.reports.volume import pieces, read_view
 from malpighi.reports.words import share_text
 from malpighi.sampling.cases import Case, open_case
 from malpighi.sampling.classfacts import median
 from malpighi.sampling.measure import thumbnail
 from malpighi.sampling.survey import Survey
 
+VOLUME = 1 << 23
+"""Voxels of a volume that pictures are made from."""
 ATTRIBUTES = ("organ", "stain", "donor", "split")
 
 
@@ -154,25 +168,42 @@ def _objects(report: Report, found: Survey) -> None:
 
 def _examples(report: Report, found: Survey, most: int) -> None:
     colors = list(class_colors(found.table.classes).values())
-    shown = {}
+    shown, volumes = {}, {}
     for case in examples(found, most):
         try:
             with open_case(case, found.table.classes) as opened:
+                if opened.source.space.rank == 3:
+                    image, layers, spacing = _small(opened.source, opened.annotation)
+                    shown[f"{case.id}{_told(case)}"] = orthogonal_picture(image, layers, spacing.values, colors)
+                    volumes[case.id] = image
+                    continue
                 image, spacing = thumbnail(opened.source, 480)
                 drawn = _drawn(opened.annotation, image.shape[1:], spacing)
                 shown[f"{case.id}{_told(case)}"] = labelled_picture(image, drawn, colors)
         except (MalpighiError, OSError):
             continue  # it stands among the broken ones
     if shown:
-        report.section("Examples", "Labels are drawn in the classes' colours; hatched: nobody said what is there.").figures(
-            shown
-        )
+        how = " Volumes: one slice across each axis, in true proportions." if volumes else ""
+        report.section(
+            "Examples", f"Labels are drawn in the classes' colours; hatched: nobody said what is there.{how}"
+        ).figures(shown)
+    if any(image.shape[1] > 2 for image in volumes.values()):
+        report.figures({"Intensity by slice, median and the middle nine tenths: drift along the volume.": slice_drift(volumes)})
 
 
-def _drawn(annotation: Any, shape: tuple[int, ...], spacing: Any) -> np.ndarray | None:
-    from malpighi.geometry import Box
-
+def _drawn(annotation: Annotation | None, shape: tuple[int, ...], spacing: Spacing) -> np.ndarray | None:
     return None if annotation is None else annotation.rasterise(Box.of_shape(shape), spacing)
+
+
+def _small(source: Source, annotation: Annotation | None) -> tuple[np.ndarray, np.ndarray | None, Spacing]:
+    """A volume and its labels on a grid of at most `VOLUME` voxels, read piece by piece."""
+    view = read_view(source, {}, VOLUME, 512)
+    if annotation is None:
+        return view.image, None, view.spacing
+    layers = np.empty((len(annotation.classes), *view.codes.shape), np.uint8)
+    for box in pieces(view.codes.shape, source.space, view.spacing):
+        layers[(slice(None), *box.slices)] = annotation.rasterise(box, view.spacing)
+    return view.image, layers, view.spacing
 
 
 def examples(found: Survey, most: int) -> Iterator[Case]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from malpighi.annotations.base import UNLABELLED
 from malpighi.reports.colors import INK, MUTED, RGB, class_colors, hex_color
-from malpighi.reports.display import display_rgb, middle_slice, shrink
+from malpighi.reports.display import Stretch, display_rgb, middle_slice, shrink
 from malpighi.reports.pictures import hatch, overlay
 from malpighi.reports.plots import _quiet
 from malpighi.reports.words import value_text
@@ -130,6 +130,77 @@ def labelled_picture(image: np.ndarray, layers: np.ndarray | None, colors: Seque
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format="png")
     return buffer.getvalue()
+
+
+def orthogonal_picture(
+    image: np.ndarray, layers: np.ndarray | None, spacing: Sequence[float], colors: Sequence[RGB], longest: int = 480
+) -> bytes:
+    """A volume by one slice across each axis, in true proportions, with its labels drawn on them, as PNG.
+
+    The slices are those that hold most of the labels, else the middle ones: y × x upper left, z × x below, y × z beside it.
+
+    Args:
+        image: (channel, z, y, x).
+        layers: (class, z, y, x) as `Annotation.rasterise` draws them; None: not annotated.
+        spacing: size of a voxel by axis.
+        colors: one a class.
+        longest: of the picture's sides, pixels, about.
+    """
+    import cv2
+    from PIL import Image
+
+    stretch = Stretch(image)
+    sides = [n * s for n, s in zip(image.shape[1:], spacing, strict=True)]
+    scale = longest / max(sides[0] + sides[1], sides[0] + sides[2])
+    z, y, x = (max(12, round(side * scale)) for side in sides)
+    gap = 4
+    canvas = np.zeros((y + gap + z, x + gap + z, 3), np.uint8)
+    canvas[:] = 128
+    canvas[y + gap :, x + gap :] = 255
+    for axis, (top, left, size) in enumerate(((0, 0, (x, y)), (y + gap, 0, (x, z)), (0, x + gap, (z, y)))):
+        place = _fullest(layers, image.shape[1:], axis)
+        plane = stretch.rgb(np.take(image, place, axis + 1))
+        drawn = np.zeros((0, *plane.shape[:2]), np.uint8) if layers is None else np.take(layers, place, axis + 1)
+        if axis == 2:  # z runs to the right beside the y × x slice
+            plane, drawn = np.ascontiguousarray(plane.swapaxes(0, 1)), drawn.swapaxes(1, 2)
+        rgb = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if size[0] < plane.shape[1] else cv2.INTER_LINEAR)
+        masks = [cv2.resize(np.ascontiguousarray(d), size, interpolation=cv2.INTER_NEAREST) for d in drawn]
+        if masks:
+            small = np.stack(masks)
+            rgb = hatch(overlay(rgb, small == 1, colors, fill=0.3, dim=0.0), (small == UNLABELLED).all(axis=0))
+        canvas[top : top + size[1], left : left + size[0]] = rgb
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _fullest(layers: np.ndarray | None, shape: Sequence[int], axis: int) -> int:
+    others = tuple(i for i in range(4) if i != axis + 1)
+    held = np.zeros(shape[axis]) if layers is None else (layers == 1).sum(axis=others)
+    return int(held.argmax()) if held.any() else shape[axis] // 2
+
+
+def slice_drift(volumes: Mapping[str, np.ndarray], most: int = 8) -> Figure:
+    """Intensity by slice along z: the median, and between which values nine tenths lie. A drift or a jump shows as a slope or a step.
+
+    Args:
+        volumes: name → (channel, z, y, x), the first channel is shown.
+        most: volumes drawn.
+    """
+    figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+    axes = _quiet(figure.add_subplot(), grid="both")
+    for (name, image), color in zip(list(volumes.items())[:most], class_colors(list(volumes)).values(), strict=False):
+        flat = image[0].reshape(image.shape[1], -1)
+        low, middle, high = np.percentile(flat[:, :: max(1, flat.shape[1] >> 16)].astype(np.float32), (5, 50, 95), axis=1)
+        place = 100 * (np.arange(len(flat)) + 0.5) / len(flat)
+        axes.fill_between(place, low, high, color=hex_color(color), alpha=0.12, lw=0)
+        axes.plot(place, middle, color=hex_color(color), lw=1.6, label=name if len(name) <= 24 else name[:23] + "…")
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("place along z, %", color=MUTED, fontsize=9)
+    axes.set_ylabel("intensity", color=MUTED, fontsize=9)
+    if len(volumes) > 1:
+        axes.legend(frameon=False, fontsize=7, labelcolor=INK, ncols=2)
+    return figure
 
 
 def _haloed(rgb: np.ndarray, masks: np.ndarray) -> np.ndarray:
