@@ -90,7 +90,7 @@ def occupancy(masks: Masks, space: Space, voxels: int = VOXELS, read: int = READ
     looked = space.spacing.times(step)
     shape = space.shape_at(looked)
     wanted = view_spacing(Space.of_shape(shape, looked), voxels, 1 << 30)
-    factor = tuple(max(1, math.ceil(r - 1e-6)) for r in wanted.over(looked))
+    factor = tuple(max(1, math.ceil(r - 1e-3)) for r in wanted.over(looked))
     cells = tuple(-(-n // f) for n, f in zip(shape, factor, strict=True))
     counts = np.zeros((3, *cells), np.uint16 if math.prod(factor) < 1 << 16 else np.uint32)
     for piece in pieces(cells, Space.of_shape(shape, looked), looked.times(factor)):
@@ -164,9 +164,10 @@ def _march(share: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray,
 def _level(smooth: np.ndarray, filled: float) -> float:
     """Value above which `filled` cells lie, kept away from the extremes so that there is a surface."""
     values = smooth[smooth > 0]
-    rank = min(max(len(values) - round(filled), 0), len(values) - 1)
+    rank = min(max(len(values) - round(filled), 1), len(values) - 1)
+    outside, inside = np.partition(values, (rank - 1, rank))[rank - 1 : rank + 1] if rank else (0.0, values[0])
     top = float(values.max())
-    return min(max(float(np.partition(values, rank)[rank]), 0.1 * top), 0.6 * top)
+    return min(max((float(outside) + float(inside)) / 2, 0.1 * top), 0.6 * top)
 
 
 def decimate(vertices: np.ndarray, faces: np.ndarray, triangles: int) -> tuple[np.ndarray, np.ndarray, float]:

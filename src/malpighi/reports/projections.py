@@ -125,7 +125,7 @@ def draw(
     places, normals = points.places @ matrix.T, points.normals @ matrix.T  # (down, right, away)
     upright = max(float(np.abs(points.places @ _rotation(a, tilt).T)[:, 0].max()) for a in (0, 90, 180, 270))
     across = float(np.hypot(points.places[:, 1], points.places[:, 2]).max())
-    scale = 0.47 * min(height / upright, width / across)
+    scale = 0.48 * min(height / (upright + points.size), width / (across + points.size))
     row, column = height / 2 + places[:, 0] * scale, width / 2 + places[:, 1] * scale
     shade = 0.34 + 0.76 * np.clip(normals @ _LIGHT, 0, 1)
     gloss = np.clip(normals @ _half(), 0, 1) ** 24 * 70
@@ -195,7 +195,8 @@ def brightest(volume: np.ndarray, spacing: Spacing, angle: float, size: tuple[in
     # (right, away) of the picture → (x, y) of a slice
     matrix = np.array([[cos, -sin], [sin, cos]]) * pixel
     matrix /= np.array([[sx], [sy]])
-    shift = np.array([width / 2, height / 2]) - matrix @ np.array([side / 2, side / 2])
+    # OpenCV counts from the centres of pixels
+    shift = np.array([width - 1, height - 1]) / 2 - matrix @ np.array([side - 1, side - 1]) / 2
     lines = np.empty((depth, side), np.float32)
     for z, plane in enumerate(volume):
         turned = cv2.warpAffine(

@@ -99,13 +99,21 @@ def view_spacing(space: Space, voxels: int, longest: int) -> Spacing:
     Axes are made equally fine first: thick slices stay as they are until the others are as thick.
     """
     own = space.spacing.values
-    side = min(own)
-    while True:
-        spacing = Spacing(tuple(max(s, side) for s in own), space.spacing.unit)
-        shape = space.shape_at(spacing)
-        if math.prod(shape) <= voxels and max(shape) <= longest:
-            return spacing
-        side *= 1.02
+
+    def at(side: float) -> Spacing:
+        return Spacing(tuple(max(s, side) for s in own), space.spacing.unit)
+
+    def fits(side: float) -> bool:
+        shape = space.shape_at(at(side))
+        return math.prod(shape) <= voxels and max(shape) <= longest
+
+    fine = coarse = min(own)
+    while not fits(coarse):
+        fine, coarse = coarse, 2 * coarse
+    for _ in range(20 if fine < coarse else 0):
+        middle = (fine + coarse) / 2
+        fine, coarse = (fine, middle) if fits(middle) else (middle, coarse)
+    return at(coarse)
 
 
 def read_view(source: Source, masks: Masks, voxels: int = 1 << 24, longest: int = 512) -> VolumeView:
