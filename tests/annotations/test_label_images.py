@@ -10,6 +10,7 @@ from malpighi.annotations.masks import open_mask
 from malpighi.annotations.outlines import Outlines, ShapesAnnotation
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Shape, Space, Spacing
+from malpighi.images.open import open_image
 
 SPACE = Space.of_shape((700, 900), Spacing.um(0.5))
 WHOLE = Box.of_shape((700, 900))
@@ -97,3 +98,12 @@ def test_a_failed_zarr_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         write_zarr(tmp_path / "a.zarr", {"tuft": broken}, (70, 90), SPACE.spacing)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stack_says_how_far_its_slices_lie_apart(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 3, (5, 20, 30)).astype(np.uint8)
+    spacing = Spacing.um((2, 0.5, 0.25))
+    write_tiff(tmp_path / "a.tif", lambda box: labels[box.slices], labels.shape, spacing=spacing)
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.space.spacing == spacing
+        np.testing.assert_array_equal(image.read(Box.of_shape(labels.shape))[0], labels)

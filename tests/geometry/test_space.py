@@ -57,3 +57,23 @@ def test_three_axes_and_names():
 def test_ranks_that_differ_are_refused():
     with pytest.raises(SpacingError, match="rank"):
         Space(((4, 5),), Spacing.um(1.0, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("50", Spacing.um(50, 1)),
+        ("2,0.5,0.5", Spacing.um((2, 0.5, 0.5))),
+        ("px", Spacing.pixels(1)),
+        ("3,1,1px", Spacing.pixels(3, (3, 1, 1))),
+        (" 0.5µm", Spacing.um(0.5, 1)),
+    ],
+)
+def test_what_people_write(text: str, meant: Spacing) -> None:
+    assert Spacing.parse(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "abc", "0", "-1", "nan", "1,2,3,4", "1,,2", "1;2"])
+def test_what_is_no_spacing(text: str) -> None:
+    with pytest.raises(SpacingError, match="give µm per pixel"):
+        Spacing.parse(text)

@@ -30,7 +30,7 @@ def _spacing(text: str) -> Spacing:
     try:
         return Spacing.parse(text)
     except SpacingError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(f"--spacing {text}: {str(error).partition('; ')[2]}") from error
 
 
 SPACING_OPTION = typer.Option(

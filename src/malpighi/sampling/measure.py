@@ -50,6 +50,8 @@ class CaseFacts:
         spacing: µm per voxel by axis; empty where the image is in pixels.
         values: (channel, n) intensities, evenly spread over the image.
         objects: by class, of the classes that the case speaks of.
+        annotated: part of the image where somebody said what is there, of at least one class; NaN without annotation.
+        annotated_slices: part of a volume's slices that hold any such voxel; NaN for 2-D images.
         reduction: level-0 pixels a pixel of the grid that the labels were measured on.
         problems: what makes the case unusable, one line each.
         notes: what was tolerated.
@@ -64,6 +66,8 @@ class CaseFacts:
     spacing: tuple[float, ...] = ()
     values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     objects: dict[str, Objects] = field(default_factory=dict)
+    annotated: float = math.nan
+    annotated_slices: float = math.nan
     reduction: float = 1.0
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -72,7 +76,9 @@ class CaseFacts:
 def measure_image(case: Case, source: Source) -> CaseFacts:
     """Size, type and intensity of an image."""
     values = intensities(source)
-    problems, notes = [], []
+    problems, notes = [], list(source.notes)
+    if np.nanmin(values, initial=0) < 0:
+        notes.append(f"{case.image}: holds negative values, down to {np.nanmin(values):g}; intensity scales them as any other")
     if not np.isfinite(values).all():
         problems.append(f"{case.image}: holds values that are not finite (NaN); replace them")
     elif values.size and (values.min(1) == values.max(1)).all():
@@ -133,13 +139,24 @@ def pieces(shape: tuple[int, ...], voxels_each: float) -> Iterator[Box]:
     return iter(Box.of_shape(shape).split((side,) * len(shape)))
 
 
-def measure_objects(annotation: Annotation) -> tuple[dict[str, Objects], float]:
-    """Objects by class, and how much coarser than level 0 they were measured."""
+@dataclass(frozen=True)
+class Measured:
+    """What an annotation holds: see `CaseFacts`."""
+
+    objects: dict[str, Objects]
+    reduction: float
+    annotated: float
+    annotated_slices: float
+
+
+def measure_objects(annotation: Annotation) -> Measured:
+    """Objects by class, how much coarser than level 0 they were measured, and how much of the image was annotated."""
     space = annotation.space
     voxels = math.prod(space.shape)
     factor = 1.0 if voxels <= WHOLE else math.ceil((voxels / (WHOLE / 4)) ** (1 / space.rank))
     spacing = space.spacing.times(factor)
     layers = _drawn(annotation, space.shape_at(spacing), spacing, factor)
+    said = (layers != UNLABELLED).any(axis=0)
     known = {name: k for k, name in enumerate(annotation.classes) if not (layers[k] == UNLABELLED).all()}
     outlined = _outlined(annotation) if space.rank == 2 else None
     out = {}
@@ -152,7 +169,8 @@ def measure_objects(annotation: Annotation) -> tuple[dict[str, Objects], float]:
             else _sizes(annotation, name, layers[k] == 1, spacing, factor)
         )
         out[name] = Objects(len(sizes), np.sort(sizes)[:: max(1, -(-len(sizes) // KEPT))], share)
-    return out, 1.0 if outlined is not None else factor
+    slices = float(said.any(axis=(1, 2)).mean()) if space.rank == 3 else math.nan
+    return Measured(out, 1.0 if outlined is not None else factor, float(said.mean()), slices)
 
 
 def _drawn(annotation: Annotation, shape: tuple[int, ...], spacing: Spacing, factor: float) -> np.ndarray:

@@ -23,6 +23,12 @@ def remarks(found: Survey) -> Iterator[str]:
     ranks = Counter(len(fact.shape) for fact in found.readable)
     if len(ranks) > 1:
         yield f"2-D and 3-D images are mixed: {ranks[2]} and {ranks[3]}"
+    uneven = [fact for fact in found.readable if len(fact.shape) == 3 and not fact.spacing]
+    if uneven:
+        yield (
+            f"{len(uneven)} volumes without a voxel size count as evenly spaced, such as {uneven[0].id}: slices are often "
+            "further apart than pixels; give --spacing as z,y,x"
+        )
     yield from _on_labels(found)
     group = {case.id: case.value("group") for case in found.table.cases}
     for ids in found.duplicates:
@@ -41,6 +47,10 @@ def _on_labels(found: Survey) -> Iterator[str]:
         specks = int((facts.diameters_px < (facts.typical_px or 0) / 10).sum())
         if specks:
             yield f"class {name!r}: {specks} of {facts.objects} objects are specks, less than a tenth of the typical diameter across"
+    partly = [fact for fact in found.readable if fact.annotated < 1 and fact.annotated_slices > 0]  # volumes
+    for fact in partly:
+        share, slices = (f"{100 * part:.3g} %" for part in (fact.annotated, fact.annotated_slices))
+        yield f"{fact.id} is annotated in {share} of its voxels, on {slices} of its slices; the rest is unlabelled, not background"
     coarse = [fact for fact in found.readable if fact.reduction > 1]
     if coarse:
         yield f"objects of {len(coarse)} large images were measured at 1/{max(f.reduction for f in coarse):g} of their resolution"

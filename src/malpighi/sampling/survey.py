@@ -126,6 +126,8 @@ class Survey:
             "dtypes": self.dtypes,
             "channels": {str(n): count for n, count in self.channels.items()},
             "intensity": self.intensity,
+            "annotated": {fact.id: fact.annotated for fact in self.readable if fact.annotated < 1},
+            "annotated_slices": {fact.id: fact.annotated_slices for fact in self.readable if fact.annotated_slices < 1},
             "notes": list(self.table.notes),
             "warnings": list(self.warnings),
             "broken": list(self.problems),
@@ -174,9 +176,16 @@ def measure_case(case: Case, classes: tuple[str, ...]) -> CaseFacts:
             facts = measure_image(case, source)
             if case.labels:
                 with closing(open_labels(case, source.space, classes)) as annotation:
-                    objects, reduction = measure_objects(annotation)
+                    found = measure_objects(annotation)
                     notes = (*facts.notes, *(f"{case.id}: {note}" for note in annotation.notes))
-                facts = replace(facts, objects=objects, reduction=reduction, notes=notes)
+                facts = replace(
+                    facts,
+                    objects=found.objects,
+                    reduction=found.reduction,
+                    annotated=found.annotated,
+                    annotated_slices=found.annotated_slices,
+                    notes=notes,
+                )
         except (MalpighiError, OSError) as error:
             facts = replace(facts, problems=(*facts.problems, str(error)))
     return facts
