@@ -1,5 +1,7 @@
 """Batches by number: the same from any thread, in 2-D and 3-D, registered, mirrored at borders like their images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from malpighi.sampling.boxes import SamplerOptions, sampler
 from malpighi.sampling.cases import Case, OpenCase
 from malpighi.sampling.dataset import TileBatches
 from malpighi.sampling.foreground import find_foreground
+from malpighi.sampling.turned import turned
 
 
 def _case(rank, seed=0):
@@ -84,3 +87,68 @@ def test_errors_of_the_reading_threads_reach_the_caller():
     batches = TileBatches([_case(2)], broken, *_rest(_batches(2)))
     with pytest.raises(RuntimeError, match="went away"):
         _first(batches, 1)
+
+
+def _volume_batches(case, tile, options, box_at=(8, 8, 8), batch=3):
+    return TileBatches([case], lambda n: (0, Box(box_at, tile)), Spacing.pixels(3), tile, 1.25, options, batch, seed=1)
+
+
+TILTED = replace(PRESETS["none"], flips=True, rotate=40, tilt=40, elastic=0.1, chance=1.0)
+
+
+@pytest.mark.parametrize("tile", [(12, 12, 12), (1, 12, 16), (3, 16, 16)])
+@pytest.mark.parametrize("options", [TILTED, replace(TILTED, tilt=0.0)])
+def test_tiles_of_any_thickness_stay_registered(tile, options):
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in (40, 44, 48)), indexing="ij")
+    ball = (np.square(axes).sum(0) < 0.5).astype(np.uint8)
+    source = ArraySource(ball[None] * np.uint16(1000))
+    case = OpenCase(Case("ball", "none"), source, MaskAnnotation(ArraySource(ball[None]), source.space, ("cell",)))
+    images, targets = _volume_batches(case, tile, options, (10, 12, 12)).make(0)
+    assert images.shape == targets.shape == (3, 1, *tile)
+    assert images.dtype == np.uint16
+    assert ((images > 500) == targets).mean() > 0.97
+
+
+def test_slices_that_stay_slices_are_read_alone():
+    case = _case(3)
+    asked = []
+
+    class Watched(ArraySource):
+        def _read(self, box, level):
+            asked.append(box)
+            return super()._read(box, level)
+
+    watched = OpenCase(case.case, Watched(case.source._array), case.annotation)
+    options = replace(PRESETS["standard"], flips=False)
+    _volume_batches(watched, (3, 12, 12), options, (7, 6, 8)).make(0)
+    assert {(box.start[0], box.size[0]) for box in asked} == {(7, 3)}
+    asked.clear()
+    _volume_batches(watched, (3, 12, 12), PRESETS["flips"], (7, 6, 8)).make(0)
+    assert set(asked) == {Box((7, 6, 8), (3, 12, 12))}
+
+
+def test_turned_cases_are_drawn_from_as_any():
+    case = _case(3)
+    tile = (1, 16, 16)
+    views = [turned(case, axis) for axis in "zyx"]
+    spacing = Spacing.pixels(3)
+    foreground = [find_foreground(view.annotation, spacing, tile) for view in views]
+    draw = sampler(SamplerOptions(), [view.source.shape for view in views], tile, 0, foreground)
+    assert {draw(n)[0] for n in range(40)} == {0, 1, 2}
+    batches = TileBatches(views, draw, spacing, tile, 1.0, PRESETS["flips"], 16, seed=0)
+    images, targets = batches.make(0)
+    np.testing.assert_array_equal(images > 100, targets == 1)
+    assert targets.any()
+
+
+def test_what_is_unlabelled_stays_so_through_a_tilt():
+    source = ArraySource(np.zeros((1, 30, 30, 30), np.uint16))
+
+    class Half(MaskAnnotation):
+        def _rasterise(self, box, spacing):
+            z = np.arange(box.start[0], box.stop[0])[None, :, None, None]
+            return np.broadcast_to(np.where(z < 15, 255, 0), (1, *box.size)).astype(np.uint8)
+
+    mask = Half(ArraySource(np.zeros((1, 30, 30, 30), np.uint8)), source.space, ("cell",))
+    _, targets = _volume_batches(OpenCase(Case("half", "none"), source, mask), (14, 14, 14), TILTED).make(0)
+    assert set(np.unique(targets)) == {0, 255}

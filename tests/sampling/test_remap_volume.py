@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malpighi.geometry import Box
+from malpighi.images.array import ArraySource
 from malpighi.sampling.augment import PRESETS, AugmentOptions, augment
 from malpighi.sampling.remap import warp_item
-from malpighi.sampling.remap_volume import warp_volume
+from malpighi.sampling.remap_volume import warp_read, warp_volume
 from malpighi.sampling.seeds import stream
 from malpighi.sampling.warp import Warp, crop_start, draw_warp
 
@@ -126,6 +127,32 @@ def test_from_the_needed_box_comes_what_comes_from_the_whole(options: AugmentOpt
         for a, b in zip(whole, warp_volume(*part, warp, tile, start, "reflect"), strict=True):
             assert np.abs(a.astype(float) - b).max() <= 2  # positions are float32, counted from another corner
             assert (a != b).mean() < 0.02
+
+
+@pytest.mark.parametrize("options", [FLAT, TILTED, NONE])
+@pytest.mark.parametrize("tile", [(16, 16, 16), (3, 112, 100), (1, 70, 130)])
+def test_read_piece_by_piece_it_is_the_same(options: AugmentOptions, tile: tuple[int, ...]) -> None:
+    image, target = volume((60, 130, 140))
+    sources = ArraySource(image), ArraySource(target)
+    warp = draw_warp(stream(7), dataclasses.replace(options, distort=0), tile)
+    place, asked = (30, 10, 5), []
+
+    def read(box: Box) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(box)
+        pixels, classes = (source.read(box.shift(place)) for source in sources)
+        return pixels, classes
+
+    needed = warp.needed(tile)
+    whole = warp_volume(*read(needed), warp, tile, tuple(-a for a in needed.start), "reflect")
+    asked.clear()
+    for a, b in zip(whole, warp_read(read, warp, tile, "reflect"), strict=True):
+        assert a.dtype == b.dtype
+        assert np.abs(a.astype(float) - b).max() <= 2
+        assert (a != b).mean() < 0.02
+    tilted = warp.slices is None and not warp.exact
+    assert (len(asked) > 1) == (tilted and min(tile) < 16)
+    if len(asked) > 1:  # and it is much less than the box around it all
+        assert sum(box.volume for box in asked) < 0.75 * needed.volume
 
 
 def test_a_single_slice_may_be_turned_every_way() -> None:

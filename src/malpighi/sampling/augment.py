@@ -115,17 +115,11 @@ def augment(
         raise ValueError(f"out_size {out} must have the input's rank and be at most its size {size}")
     if len(seeds) != len(images) or tuple(targets.shape[2:]) != size or len(targets) != len(images):
         raise ValueError(f"{len(seeds)} seeds, images {tuple(images.shape)}, targets {tuple(targets.shape)} do not match")
-    from malpighi.sampling.warp import crop_start
-
     warps, colours = draw(options, out, seeds, images.shape[1], spacing)
     if isinstance(images, np.ndarray) and len(out) == 2:
         return _with_opencv(images, targets, warps, colours, out, options.outside)
     if isinstance(images, np.ndarray):
-        start = crop_start(size, out)
-        changes = zip(images, targets, warps, colours, strict=True)
-        pairs = [vary(*item, out, start, options.outside) for item in changes]
-        new, labels = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-        return new, labels
+        return _volumes(images, targets, warps, colours, out, options.outside)
     return _with_torch(images, targets, warps, colours, out, options.outside)
 
 
@@ -145,23 +139,6 @@ def draw(
     return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
 
 
-def vary(
-    image: np.ndarray,
-    target: np.ndarray,
-    warp: Warp,
-    colour: Colour,
-    out: tuple[int, ...],
-    start: tuple[int, ...],
-    outside: str = "reflect",
-) -> tuple[np.ndarray, np.ndarray]:
-    """One volume (C, z, y, x) and its target changed as was drawn; `start`: where in it the output lies unchanged."""
-    from malpighi.sampling.colour_volume import apply_colour
-    from malpighi.sampling.remap_volume import warp_volume
-
-    new, labels = warp_volume(image, target, warp, out, start, outside)
-    return apply_colour(new, colour), labels
-
-
 def _with_opencv(
     images: np.ndarray, targets: np.ndarray, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +151,19 @@ def _with_opencv(
         warp_item(images[i], targets[i], warp, new[i], labels[i], outside)
         apply_colour(new[i], colour)
     return new.transpose(0, 3, 1, 2), np.ascontiguousarray(labels.transpose(0, 3, 1, 2))
+
+
+def _volumes(
+    images: np.ndarray, targets: np.ndarray, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str
+) -> tuple[np.ndarray, np.ndarray]:
+    from malpighi.sampling.colour_volume import apply_colour
+    from malpighi.sampling.remap_volume import warp_volume
+    from malpighi.sampling.warp import crop_start
+
+    start = crop_start(images.shape[2:], out)
+    items = zip(images, targets, warps, strict=True)
+    warped, labels = zip(*(warp_volume(*item, out, start, outside) for item in items), strict=True)
+    return np.stack([apply_colour(*item) for item in zip(warped, colours, strict=True)]), np.stack(labels)
 
 
 def _with_torch(images: Any, targets: Any, warps: list[Warp], colours: list[Colour], out: tuple[int, ...], outside: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
-from malpighi.sampling.augment import AugmentOptions, augment, draw, vary
+from malpighi.sampling.augment import AugmentOptions, augment, draw
 from malpighi.sampling.seeds import item_seed
 
 if TYPE_CHECKING:
@@ -87,13 +87,16 @@ class TileBatches:
 
     def varied(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample `number` of volumes, augmented: (channel, *tile) and (class, *tile)."""
+        from malpighi.sampling.colour_volume import apply_colour
+        from malpighi.sampling.remap_volume import warp_read
+
         index, box = self.draw(number)
         case = self.cases[index]
         seeds, channels = [item_seed(self.seed, number)], len(case.source.channels)
         (warp,), (colour,) = draw(self.augmentation, self.tile, seeds, channels, self.spacing.values)
-        needed = warp.needed(self.tile)
-        pair = self._pair(case, needed.shift(box.start))
-        return vary(*pair, warp, colour, self.tile, tuple(-a for a in needed.start), self.augmentation.outside)
+        read = lambda needed: self._pair(case, needed.shift(box.start))  # noqa: E731
+        image, target = warp_read(read, warp, self.tile, self.augmentation.outside)
+        return apply_colour(image, colour), target
 
     def _pair(self, case: OpenCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
         return case.source.read_at(box, self.spacing), self._target(case, box)

@@ -62,37 +62,43 @@ class Warp:
         offset = (self.shift + centre).reshape(-1, *(1,) * len(out_size))
         return (np.tensordot(self.matrix, moved, 1) + offset).astype(np.float32)
 
-    def strips(self, start: tuple[int, ...], out_size: tuple[int, ...], rows: int) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    def strips(
+        self, start: tuple[int, ...], out_size: tuple[int, ...], rows: int, part: Box | None = None
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
         """For each axis the input voxel index of every output voxel, `rows` of the first axis at a time.
 
-        Yields:
-            The rows, and float32 arrays (rows, *out_size[1:]): small enough to stay in the cache until they are used.
-        """
-        first, *others = (spline_weights(n) for n in out_size)
-        half = [spread(np.moveaxis(axis, 0, -1), others, np.tensordot) for axis in self.controls(start, out_size)]
-        for row in range(0, out_size[0], rows):
-            part = slice(row, min(row + rows, out_size[0]))
-            yield part, [np.tensordot(first[part], axis, 1) for axis in half]
+        Args:
+            part: of the output; all of it where None.
 
-    def needed(self, out_size: tuple[int, ...]) -> Box:
-        """The input voxels that the output is made of, counted from the output's first voxel.
+        Yields:
+            The rows, from the part's first, and float32 arrays (rows, *out_size[1:]): small enough to stay in the cache until
+            they are used.
+        """
+        first, *others = _weights(out_size, part)
+        half = [spread(np.moveaxis(axis, 0, -1), others, np.tensordot) for axis in self.controls(start, out_size)]
+        for row in range(0, len(first), rows):
+            some = slice(row, min(row + rows, len(first)))
+            yield some, [np.tensordot(first[some], axis, 1) for axis in half]
+
+    def needed(self, out_size: tuple[int, ...], part: Box | None = None) -> Box:
+        """The input voxels that the output, or a part of it, is made of, counted from the output's first voxel.
 
         A warp that does not fold takes the tile's surface to the surface of what it reads: that alone is looked at.
         """
-        if self.exact:
+        if self.exact and part is None:
             return Box.of_shape(out_size)
-        if (slices := self.slices) is not None:
+        if part is None and (slices := self.slices) is not None:
             plane = slices.plane.needed(out_size[1:])
             start, stop = list(plane.start), list(plane.stop)
             start.insert(slices.axis, 0)
             stop.insert(slices.axis, out_size[0])
             return Box.of_bounds(start, stop)
         rank = len(out_size)
-        controls = self.controls((0,) * rank, out_size)
-        ends = [spline_weights(n)[[0, -1]] for n in out_size]
+        controls, full = self.controls((0,) * rank, out_size), _weights(out_size, part)
+        ends = [weights[[0, -1]] for weights in full]
         faces = [ends]  # the corners, which bound what is linear
         if self.bend is not None:
-            faces = [[ends[a] if a == face else spline_weights(n) for a, n in enumerate(out_size)] for face in range(rank)]
+            faces = [[ends[a] if a == face else full[a] for a in range(rank)] for face in range(rank)]
         seen = [[spread(axis, weights, np.tensordot) for axis in controls] for weights in faces]
         low = [min(float(face[a].min()) for face in seen) for a in range(rank)]
         high = [max(float(face[a].max()) for face in seen) for a in range(rank)]
@@ -165,6 +171,12 @@ def spline_weights(n: int) -> np.ndarray:
         weights[np.arange(n), cell + k] = tap / 6
     weights.flags.writeable = False
     return weights.astype(np.float32)
+
+
+def _weights(out_size: tuple[int, ...], part: Box | None) -> list[np.ndarray]:
+    """`spline_weights` of every axis, of the part's voxels alone."""
+    wanted = [slice(None)] * len(out_size) if part is None else part.slices
+    return [spline_weights(n)[voxels] for n, voxels in zip(out_size, wanted, strict=True)]
 
 
 def draw_warp(
