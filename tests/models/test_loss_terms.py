@@ -187,6 +187,14 @@ def test_areas_by_hand():
     assert surface_areas((1.0, 1.0, 1.0))[0] == surface_areas((1.0, 1.0, 1.0))[255] == 0
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 3.5), (1.0, 1.0), (2.0, 1.0)])
+def test_areas_are_those_of_the_metric(spacing):
+    from malpighi.metrics.surface_areas import area_table
+
+    # the metric's bits run the other way: the code of the mirrored cube, whose area is the same
+    np.testing.assert_allclose(surface_areas(spacing), area_table(spacing), rtol=1e-6)
+
+
 def _expected_overlap(logits, target, spacing):
     """The three Dice of the cubes, cube by cube, from the probabilities of all codes."""
     p, t = torch.sigmoid(logits)[0, 0].double().numpy(), target[0, 0].numpy()

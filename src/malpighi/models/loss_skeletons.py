@@ -13,7 +13,8 @@ from malpighi.models.loss_voxels import known_and_wanted
 def cl_dice(logits: Tensor, target: Tensor, steps: int = 3, smooth: float = 1.0) -> Tensor:
     """1 - 2 P S / (P + S): Shit et al., clDice (2021), a class over the whole batch, mean over labelled classes.
 
-    P is the share of the predicted soft skeleton that lies in the target, S that of the target's in the prediction.
+    P is the share of the predicted soft skeleton that lies in the target, S that of the target's in the prediction. By far
+    the dearest of the losses: on a CPU it can cost as much as the network (benchmarks/networks.py).
 
     Args:
         steps: erosions of the soft skeleton; at least the radius in voxels of the thickest vessel.
@@ -28,10 +29,11 @@ def cl_dice(logits: Tensor, target: Tensor, steps: int = 3, smooth: float = 1.0)
 
 def soft_skeleton(image: Tensor, steps: int) -> Tensor:
     """What each of `steps` erosions of (batch, class, *spatial) takes away and no opening gives back, 0 … 1."""
-    skeleton = F.relu(image - _dilated(_eroded(image)))
+    eroded = _eroded(image)
+    skeleton = F.relu(image - _dilated(eroded))
     for _ in range(steps):
-        image = _eroded(image)
-        ridge = F.relu(image - _dilated(_eroded(image)))
+        image, eroded = eroded, _eroded(eroded)
+        ridge = F.relu(image - _dilated(eroded))
         skeleton = skeleton + F.relu(ridge - skeleton * ridge)
     return skeleton
 
@@ -40,11 +42,11 @@ def _eroded(image: Tensor) -> Tensor:
     """Minimum over face neighbours (the cross of three voxels an axis)."""
     rank = image.ndim - 2
     pool = F.max_pool2d if rank == 2 else F.max_pool3d
-    found = image
+    turned = found = -image
     for axis in range(rank):
         kernel = tuple(3 if a == axis else 1 for a in range(rank))
-        found = torch.minimum(found, -pool(-image, kernel, 1, tuple(k // 2 for k in kernel)))
-    return found
+        found = torch.maximum(found, pool(turned, kernel, 1, tuple(k // 2 for k in kernel)))
+    return -found
 
 
 def _dilated(image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -100,7 +101,8 @@ def surface_areas(spacing: tuple[float, ...]) -> tuple[float, ...]:
 
     The corner that comes last in C order is bit 0.
     """
-    from monai.metrics.utils import get_code_to_measure_table
+    with warnings.catch_warnings():  # MONAI puts its own `warnings.showwarning` in place for everybody
+        from monai.metrics.utils import get_code_to_measure_table
 
     table, _ = get_code_to_measure_table(spacing)
     return tuple(float(area) for area in table)

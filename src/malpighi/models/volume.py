@@ -7,16 +7,19 @@ implementations share: the gating signal is upsampled to the skip before the gat
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
-from monai.networks.nets.attentionunet import AttentionUnet
-from monai.networks.nets.dynunet import DynUNet
-from monai.networks.nets.segresnet import SegResNet
-from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from malpighi.models.network import Network
 from malpighi.models.outputs import Outputs
+
+with warnings.catch_warnings():  # MONAI puts its own `warnings.showwarning` in place for everybody
+    from monai.networks.nets.attentionunet import AttentionUnet
+    from monai.networks.nets.dynunet import DynUNet
+    from monai.networks.nets.segresnet import SegResNet
+    from monai.networks.nets.unet import UNet
 
 Steps = tuple[tuple[int, ...], ...]  # MONAI says Sequence[int], and takes these
 """Stride of each stage below the first, by axis."""
