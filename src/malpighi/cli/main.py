@@ -24,7 +24,7 @@ app = typer.Typer(
 
 def register() -> None:
     """Every command, in the order that help lists them."""
-    from malpighi.cli import convert, demo, doctor, evaluate, inspect, pseudo, recipes, segment, train
+    from malpighi.cli import convert, demo, doctor, evaluate, inspect, measure, pseudo, recipes, segment, train
 
     commands: list[tuple[str, Callable[..., None], str]] = [
         ("demo", demo.demo, "The whole main job on phantoms, in minutes."),
@@ -33,6 +33,7 @@ def register() -> None:
         ("segment", segment.segment, "Segment images of any size; goes on, too."),
         ("evaluate", evaluate.evaluate, "Score predictions against truth."),
         ("pseudo", pseudo.pseudo, "Make sparse labels dense with a prediction."),
+        ("measure", measure.measure, "Vessel graphs, densities and distances."),
         ("convert", convert.convert, "Images and labels from format to format."),
         ("recipes", recipes.recipes, "List the recipes, or print one."),
         ("doctor", doctor.doctor, "Check this machine and the installation."),

@@ -183,7 +183,7 @@ def find_tips(lines: np.ndarray, depth: np.ndarray, at: np.ndarray, radius: np.n
         here[:] = at[i]
         before[:] = here
         steps = max(4, int(1.5 * radius[i] / finest))
-        for step in range(steps):
+        for _ in range(steps):
             met = 0
             for dz in range(-1, 2):
                 for dy in range(-1, 2):

@@ -66,7 +66,8 @@ def measure_graph(graph: VesselGraph) -> Measures:
     node_component, component = _components(graph, length)
     root = _roots(graph, degree, node_component, radii[:, 0])
     generation, strahler = _orders(graph, root)
-    return Measures(length, span, tortuosity, *radii.T, generation, strahler, component, node_component, degree, root)  # type: ignore[misc]
+    mean, least, most = radii.T
+    return Measures(length, span, tortuosity, mean, least, most, generation, strahler, component, node_component, degree, root)
 
 
 def _radii(graph: VesselGraph, points: np.ndarray, scale: np.ndarray) -> np.ndarray:
