@@ -35,7 +35,7 @@ class Artefacts:
         """The (z, y, x) uint16 that the detector would give for brightness `value` in `box`."""
         value = value * self._gain(box)[:, None, None] + self._rings(box)
         if self.noise:
-            value = value + 0.075 * self.noise * np.sqrt(np.maximum(value, 0)) * grain(box, key_of(self.seed, "photons"))
+            value = value + 0.06 * self.noise * np.sqrt(np.maximum(value, 0)) * grain(box, key_of(self.seed, "photons"))
         return np.asarray(np.clip(np.rint(OFFSET + GAIN * value), 0, 65535), np.uint16)
 
     def _gain(self, box: Box) -> np.ndarray:

@@ -111,7 +111,7 @@ def _table(
     nodes: np.ndarray, points: np.ndarray, path: np.ndarray, parent: np.ndarray, radius: np.ndarray, tree: np.ndarray
 ) -> VesselTree:
     """Branches in the order of their generation."""
-    generation = np.full(len(nodes), -1)
+    generation = np.full(len(nodes), -1)  # as it stays for roots: the stem is 0
     for node in range(len(nodes)):  # a node's parent may have been made after it
         way = [node]
         while parent[way[-1]] >= 0 and generation[way[-1]] < 0:
@@ -133,7 +133,7 @@ def _table(
         radii=swell * np.repeat(radius[order], counts),
         offsets=np.cumsum([0, *counts]),
         radius=radius[order],
-        generation=generation[order] - 1,
+        generation=generation[order],
         tree=tree[order],
         parent=np.array([number.get(int(parent[i]), -1) for i in order]),
     )

@@ -13,7 +13,7 @@ from malpighi.phantoms.organ import Organ
 TUBULE = 70.0  # µm: pitch of the tubules' mottle
 GLOMERULUS = (70.0, 115.0)  # µm: radii
 CYST = (130.0, 320.0)  # µm: radii
-VESSEL = 0.18  # how much brighter than the tissue around it a vessel is
+VESSEL = 0.22  # how much brighter than the tissue around it a vessel is
 MEDIUM = 0.16  # brightness outside the organ
 
 
@@ -45,12 +45,12 @@ class Parenchyma:
         wide = min(self.organ.size) / 2
         value = 0.40 - 0.07 * medulla + 0.13 * self._noise(box, wide, "wide") + 0.05 * self._noise(box, wide / 3, "middle")
         tubules = np.abs(self._noise(box, TUBULE, "tubule")) + np.abs(self._noise(box, 1.6 * TUBULE, "tubul2"))
-        value += 0.16 * (0.55 - tubules)  # bright lines where two smooth fields change their sign: folds, walls, lumina
+        value += 0.13 * (0.55 - tubules)  # bright lines where two smooth fields change their sign: folds, walls, lumina
         value += 0.03 * self._noise(box, 2 * max(self.spacing), "fine")
         glomeruli = self._balls(box, 2.6 * GLOMERULUS[1], GLOMERULUS, 0.30, "tuft")
         value += (1 - medulla) * _edge(glomeruli, 12.0) * (VESSEL * 0.95 + 0.05 * self._noise(box, 60.0, "tufts"))
-        cysts = self._balls(box, 2.2 * CYST[1], CYST, 0.10, "cyst")
-        value += VESSEL * _edge(cysts, 15.0) * np.where(self._noise(box, 3000.0, "fluid") > 0, 1.0, -0.7)
+        for brightness, name in ((1.0, "cyst"), (-0.7, "hollow")):
+            value += brightness * VESSEL * _edge(self._balls(box, 2.2 * CYST[1], CYST, 0.06, name), 15.0)
         return np.asarray(value)
 
     def _places(self, box: Box) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from malpighi.phantoms.tree import VesselTree
 from malpighi.phantoms.tubes import Tubes
 
 UNLABELLED = 255
-TERRITORY = 26.0  # a tip has a cube of so many of its smallest radii to itself (of each tree)
+TERRITORY = 22.0  # a tip has a cube of so many of its smallest radii to itself (of each tree)
 MOST_TERMINALS = 4000  # of one tree unless asked for: bounds memory whatever the volume
 
 
