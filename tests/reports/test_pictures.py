@@ -171,6 +171,17 @@ def test_augmented_samples_before_over_after():
     assert len(panels(augmented_samples(np.zeros((2, 1, 4, 16, 16), np.float32), np.zeros((2, 1, 4, 16, 16), np.uint8)))) == 2
 
 
+def test_of_thin_and_thick_tiles_the_central_slice_is_shown_before_and_after():
+    for depth in (5, 6):
+        images = np.zeros((1, 3, depth, 16, 16), np.uint8)
+        images[0, :, depth // 2] = 200
+        targets = np.zeros((1, 1, depth, 16, 16), np.uint8)
+        targets[0, 0, 0] = 1  # not the slice with most truth
+        before, after = panels(augmented_samples(images, targets, before=images))
+        assert (before == 200).all()
+        assert (after == 200).all()
+
+
 def test_overview_draws_every_ring_in_its_colour():
     ring = np.array([[2, 2], [8, 2], [8, 8]])
     figure = overview(np.zeros((3, 20, 30), np.uint8), {"tuft": [ring, ring + 5], "capsule": []}, spacing=Spacing.um(10))

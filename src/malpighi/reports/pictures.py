@@ -82,6 +82,8 @@ def comparison(
 def augmented_samples(images: np.ndarray, targets: np.ndarray, before: np.ndarray | None = None, limit: int = 6) -> Figure:
     """What the network sees in training: samples with their targets outlined; the same before augmentation above, if given.
 
+    Of volumes and of thin tiles of slices the central slice is shown.
+
     Args:
         images: (sample, channel, y, x) or (sample, channel, z, y, x), augmented.
         targets: (sample, class, y, x) or with z: 1 inside, 255 where nobody said.
@@ -93,14 +95,21 @@ def augmented_samples(images: np.ndarray, targets: np.ndarray, before: np.ndarra
     palette = list(class_colors([str(i) for i in range(targets.shape[1])]).values())
     figure, axes = _panels(rows, count, images.shape[-2:], width=1.8)
     for i in range(count):
-        image, target, _ = middle_slice(images[i], targets[i], targets[i])
-        _show(axes[rows - 1, i] if rows > 1 else axes[i], overlay(display_rgb(image), target == 1, palette, fill=0.15, dim=0.0))
+        image, target = display_rgb(_central(images[i])), _central(targets[i]) == 1
+        times = max(1, 300 // max(image.shape))  # edges have a width in pixels; small tiles would be all edge
+        image, target = image.repeat(times, 0).repeat(times, 1), target.repeat(times, 1).repeat(times, 2)
+        _show(axes[rows - 1, i] if rows > 1 else axes[i], overlay(image, target, palette, fill=0.15, dim=0.0))
         if before is not None:
-            _show(axes[0, i], display_rgb(middle_slice(before[i], targets[i], targets[i])[0]))
+            _show(axes[0, i], display_rgb(_central(before[i])))
     if before is not None:
         for row, title in enumerate(("Before", "After")):
             axes[row, 0].set_title(title, loc="left", fontsize=9, color=MUTED)
     return figure
+
+
+def _central(layers: np.ndarray) -> np.ndarray:
+    """The central z-slice of (layer, z, y, x), the same before and after flips; (layer, y, x) as it is."""
+    return layers[:, layers.shape[1] // 2] if layers.ndim == 4 else layers
 
 
 def overview(
