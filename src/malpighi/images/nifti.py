@@ -11,6 +11,7 @@ import itertools
 import math
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,7 @@ class NiftiSource(Source):
         self._path = Path(path)
         self._key = ("nifti", next(_owners))
         self._lock = threading.Lock()
-        self._array: np.ndarray | None = None
+        self._spool: IO[bytes] | None = None
         try:
             image: Any = nib.load(path)
             header, proxy = image.header, image.dataobj
@@ -125,16 +126,18 @@ class NiftiSource(Source):
         return numbers.astype(np.int32)
 
     def _voxels(self) -> np.ndarray:
-        """(channel, z, y, x) as in the file; of RGB (1, z, y, x, 3)."""
-        with self._lock:
-            if self._array is None:
-                flat = self._decompressed() if self._compressed else np.memmap(self._path, np.uint8, "r", self._offset)
-                self._array = _shaped(flat[: self._bytes], self._stored, self._layout)
-            return self._array
+        """(channel, z, y, x) as in the file; of RGB (1, z, y, x, 3). Mapped anew: a map that stays grows to the volume's size."""
+        if not self._compressed:
+            flat = np.memmap(self._path, np.uint8, "r", self._offset, (self._bytes,))
+        else:
+            with self._lock:  # one thread decompresses, the others wait for it
+                self._spool = self._spool or self._decompressed()
+                flat = np.memmap(self._spool, np.uint8, "r", 0, (self._bytes,))
+        return _shaped(flat, self._stored, self._layout)
 
-    def _decompressed(self) -> np.ndarray:
-        """The file's bytes after the header, in a temporary file without a name."""
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 (the map holds it)
+    def _decompressed(self) -> IO[bytes]:
+        """The voxels' bytes, in a temporary file without a name."""
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 (the source holds it)
         try:
             with gzip.open(self._path) as file:
                 file.seek(self._offset)
@@ -150,13 +153,14 @@ class NiftiSource(Source):
             raise DataError(f"{self.name}: truncated: {left} of {self._bytes} bytes of voxels are missing; copy it again")
         spool.flush()
         cache.tiles.count(self._bytes // self._stored.itemsize)
-        mapped = np.memmap(spool, np.uint8, "r")
-        spool.close()  # the map stays
-        return mapped
+        weakref.finalize(self, spool.close)
+        return spool
 
     def _close(self) -> None:
         with self._lock:
-            self._array = None
+            if self._spool is not None:
+                self._spool.close()
+            self._spool = None
 
 
 def _layout(path: Path, dims: tuple[int, ...], dtype: np.dtype) -> tuple[tuple[int, int, int, int], int]:
