@@ -156,6 +156,18 @@ def test_random_masks_are_deepminds(deepmind, seed, rank):
             assert ours == pytest.approx(deepmind(prediction, truth, spacing, tolerance), abs=1e-9)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_large_tolerances_are_the_definition(rank):
+    """Few elements far apart, and a tolerance whose offsets are too many to be tried."""
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.random((2, *((60, 50, 40) if rank == 3 else (200, 160)))) < 0.0003
+    for tolerance in (6.5, 60.0):
+        expected = reference(prediction, truth, (1.0, 0.5, 1.0)[:rank], tolerance)
+        assert expected > 0.0
+        found = surface_overlap(prediction, truth, (1.0, 0.5, 1.0)[:rank], tolerance)
+        assert found.dice == pytest.approx(expected, abs=1e-9)
+
+
 def test_several_tolerances_in_one_pass():
     prediction, truth = random_pair(3, 3)
     wanted = (2.0, 0.0, 1.0)
