@@ -147,13 +147,13 @@ def _volume_facts(seed: int, prediction: Path, scores: Mapping[str, Any], talk: 
     """Surface and centre-line scores, and the length of all vessels over that of the tree that was drawn."""
     from malpighi.tasks.measure import measure_vessels
 
-    measured = measure_vessels(prediction, prediction.parent.parent / "vessels" / prediction.name, talk=talk, overwrite=True)
-    ratio = measured["length_um"] / _kidney(seed).tree.total_length
+    folder = prediction.parent.parent / "vessels"
+    measured = measure_vessels(prediction, folder, overwrite=True, talk=talk)
     return {
         "surface_dice": scores["surface_dice"],
         "cldice": scores["cldice"],
-        "length_ratio": ratio,
-        "vessels": measured["output"],
+        "length_ratio": measured["total_length_um"] / _kidney(seed).tree.total_length,
+        "vessels": str(folder),
     }
 
 
