@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from malpighi.errors import DataError
 from malpighi.geometry import Spacing
@@ -20,7 +21,7 @@ from malpighi.reports.words import duration_text, interval_text, memory_text
 
 _COLUMNS = ("class", "area_um2", "area_px2", "volume_um3", "volume_px3", "circularity", "mean_probability")  # that a page shows
 _LISTED = 200  # damaged places that a page lists
-Pictures = Mapping[str, bytes]
+Pictures = Mapping[str, bytes | Markup]
 
 
 def write_prediction_report(folder: Path, pictures: Pictures | None = None, report: str = "report.html") -> Path:

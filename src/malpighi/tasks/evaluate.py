@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
@@ -22,7 +23,7 @@ from malpighi.metrics.tolerance import Tolerance
 from malpighi.objects.label import find_components
 from malpighi.sampling.cases import Case, open_case, open_labels
 from malpighi.tasks.pairs import Pair, find_truth, match_predictions
-from malpighi.tasks.pictures import Scored, choose, comparison_picture
+from malpighi.tasks.pictures import Scored, choose, comparison_picture, volume_pictures
 from malpighi.tasks.prediction import Prediction
 from malpighi.tasks.talk import Talk
 from malpighi.tasks.volumes import NSD_TOLERANCE, volume_scores
@@ -81,10 +82,13 @@ def evaluate(
     if report is not None:
         from malpighi.reports.prediction import write_evaluation_report
 
-        shown = {
-            f"{which}: {one.case} (Dice {one.dice:.3f})": case_picture(one, table.classes)
-            for which, one in choose(scored).items()
+        chosen = choose(scored)
+        shown: dict[str, bytes | Markup] = {
+            f"{which}: {one.case} (Dice {one.dice:.3f})": case_picture(one, table.classes) for which, one in chosen.items()
         }
+        for which in list(chosen)[-1:]:  # one volume is heavy enough for a page; the worst has most to show
+            views = case_views(chosen[which], table.classes)
+            shown |= {f"{which}: {chosen[which].case}. {caption}": view for caption, view in views.items()}
         write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}", table.classes)
         talk.say(f"report: {report}")
     return summary
@@ -224,6 +228,20 @@ def case_picture(scored: Scored, classes: tuple[str, ...]) -> bytes:
         if opened.source.space.rank == 3:
             return _slices(opened.source, opened.annotation, prediction, *next(iter(layers.values())))
         return comparison_picture(opened.source, opened.annotation, prediction, layers)
+    finally:
+        prediction.close()
+        opened.close()
+
+
+def case_views(scored: Scored, classes: tuple[str, ...]) -> dict[str, bytes | Markup]:
+    """Slice browser and 3-D view of a scored volume, its first class; {} for an image of two axes."""
+    pair: Pair = scored.pair
+    opened = open_case(pair.case, classes)
+    prediction = _open_prediction(pair, opened.source.space, classes)
+    try:
+        assert opened.annotation is not None
+        name, layers = next(iter(class_layers(prediction, opened.annotation).items()))
+        return volume_pictures(opened.source, opened.annotation, prediction, [(name, *layers)], sheet=False)
     finally:
         prediction.close()
         opened.close()

@@ -88,7 +88,11 @@ def _compared_slices(source: Source, truth: Annotation, prediction: Annotation, 
 
 
 def volume_pictures(
-    source: Source, truth: Annotation | None = None, prediction: Annotation | None = None, layers: Sequence[Layer] = ()
+    source: Source,
+    truth: Annotation | None = None,
+    prediction: Annotation | None = None,
+    layers: Sequence[Layer] = (),
+    sheet: bool = True,
 ) -> dict[str, bytes | Markup]:
     """Views of a volume for a page: a sheet of slices, the slice browser and the 3-D view; memory does not depend on its size.
 
@@ -96,6 +100,7 @@ def volume_pictures(
         source: the volume.
         truth, prediction: its masks; one or both.
         layers: class, layer in prediction and in truth; default: the first class of what is given, in both.
+        sheet: with the sheet of slices.
 
     Returns:
         Caption → picture, for `Report.figure` and so for the `pictures` of every report; {} for an image of two axes.
@@ -117,7 +122,10 @@ def volume_pictures(
         view = read_view(source, masks)
         label = f"{name.capitalize()}: " if name else ""
         coarser = f" Reduced to {view.spacing} a voxel." if view.reduced else ""
-        shown[f"{label}slices across z, of equal spans the one that holds most."] = png(slice_sheet(source, masks, view), 120)
+        if sheet:
+            shown[f"{label}slices across z, of equal spans the one that holds most."] = png(
+                slice_sheet(source, masks, view), 120
+            )
         shown[f"{label}slice browser. Arrow keys move, z, y and x choose the axis, m switches the mask.{coarser}"] = (
             slice_browser(view, source.name, MEGABYTES / max(1, len(layers)))
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from rich.markup import escape
 
 from malpighi.annotations.geojson import write_geojson
@@ -419,11 +420,11 @@ def _report(folder: Path, source: Source, objects: Mapping[str, int], talk: Talk
     talk.say(escape(f"{folder}: {found}; report: {page}"))
 
 
-def _pictures(folder: Path, source: Source, classes: Sequence[str]) -> dict[str, bytes]:
-    """Caption → PNG for the report."""
+def _pictures(folder: Path, source: Source, classes: Sequence[str]) -> dict[str, bytes | Markup]:
+    """Caption → picture for the report: an image's outlines, a volume's slices and surfaces."""
     from malpighi.reports.embed import png
-    from malpighi.tasks.pictures import prediction_overview
+    from malpighi.tasks.pictures import prediction_overview, prediction_volume
 
     if source.space.rank == 2:
         return {"The image with the outlines of what was found.": png(prediction_overview(folder, source, classes))}
-    return {}  # volumes: sheets of slices go here
+    return prediction_volume(folder, source)
