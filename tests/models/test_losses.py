@@ -48,9 +48,10 @@ def test_wrong_names_say_what_would_do(name, message):
         LossOptions(name)
 
 
-def test_negative_prices_are_refused():
-    with pytest.raises(RecipeError, match=r"loss\.tversky_beta"):
-        LossOptions(tversky_beta=-1)
+@pytest.mark.parametrize(("field", "value"), [("tversky_beta", -1), ("smooth", 0), ("focal_alpha", 1.5)])
+def test_numbers_out_of_range_are_refused(field, value):
+    with pytest.raises(RecipeError, match=rf"loss\.{field} {value}: "):
+        LossOptions(**{field: value})
 
 
 def test_sum_weighs_its_terms():

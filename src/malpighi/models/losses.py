@@ -61,6 +61,9 @@ class LossOptions:
         tversky_beta: price of a false negative; with both 0.5, Tversky is Dice.
         edge_weight: of "edge-bce".
         skeleton_steps: of "cldice": erosions, at least the radius in voxels of the thickest vessel.
+
+    Raises:
+        RecipeError: `name` is no sum of known terms, or a number is out of range.
     """
 
     name: str = "bce+dice"
@@ -73,19 +76,23 @@ class LossOptions:
     skeleton_steps: int = 3
 
     def __post_init__(self) -> None:
-        assert self.terms
-        for field in ("smooth", "focal_gamma", "tversky_alpha", "tversky_beta", "edge_weight", "skeleton_steps"):
+        _terms(self.name)
+        for field in ("focal_gamma", "tversky_alpha", "tversky_beta", "edge_weight", "skeleton_steps"):
             if getattr(self, field) < 0:
                 raise RecipeError(f"loss.{field} {getattr(self, field)}: must not be negative")
+        if self.smooth <= 0:
+            raise RecipeError(f"loss.smooth {self.smooth}: must be positive, or a class that is absent has no score")
+        if self.focal_alpha > 1:
+            raise RecipeError(f"loss.focal_alpha {self.focal_alpha}: a weight of at most 1; -1 weighs neither side")
 
     @property
     def terms(self) -> tuple[tuple[float, str], ...]:
-        """(weight, name) of each term.
+        """(weight, name) of each term of `name`."""
+        return _terms(self.name)
 
-        Raises:
-            RecipeError: `name` is no sum of known terms.
-        """
-        return tuple(_term(text.strip(), self.name) for text in self.name.split("+"))
+
+def _terms(whole: str) -> tuple[tuple[float, str], ...]:
+    return tuple(_term(text.strip(), whole) for text in whole.split("+"))
 
 
 def _term(text: str, whole: str) -> tuple[float, str]:
