@@ -147,6 +147,7 @@ DICE = [
     ("shape_8x8x8_3D_8Cubes_gt", "shape_8x8x8_3D_8Cubes_pred", {2: 112 / 120, 4: 0, 6: 96 / 112}, 2 * 408 / (408 + 512)),
     ("shape_5x5_2D_label15_12_11_gt", "shape_5x5_2D_label15_11_pred", {11: 0.5, 12: 0, 15: 8 / 9}, 16 / 21),
     ("shape_2x2x2_3D_Fig50_label15_10_gt", "shape_2x2x2_3D_Fig50_label15_10_pred", {10: 0.8, 15: 0.5}, 2 / 3),
+    ("topcow_mr_roi_023", "LPS_ICA_PCA_flipped", {1: 0, 5: 0, 6: 0.005530520278574354}, 0.025192476366825846),
 ]
 
 
