@@ -110,6 +110,8 @@ def _projection(points: Table, down: str, across: str, order: np.ndarray, unit: 
     axes.set_xlabel(f"{across}, {sign}", color=MUTED, fontsize=9)
     axes.set_ylabel(f"{down}, {sign}", color=MUTED, fontsize=9)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.7, aspect=30)
+    for axis in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:g}")  # 6, not 6 × 10⁰
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, which="both", labelsize=8, labelcolor=MUTED)
     bar.set_label(f"radius, {sign}", color=MUTED, fontsize=9)
