@@ -5,6 +5,9 @@
 Both get the same image, the same OpenCV on one thread, and every transform in every call (all probabilities 1). Rounds alternate,
 so that a busy machine slows both; medians of processor time. PiecewiseAffine of albumentations takes seconds at this size, so
 the chains are timed without it and with elastic in its place; `--piecewise` times the literal ten as well.
+
+`--volumes` times patches and stacks of slices instead, uint16, against torch's `grid_sample` with the same maps (what MONAI's
+`Rand3DElastic` and `RandAffine` call), and needs nothing that malpighi does not.
 """
 
 # ruff: noqa: E402  (thread counts are set before NumPy is loaded)
@@ -38,14 +41,45 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--piecewise", action="store_true", help="also the chain with PiecewiseAffine, seconds a call")
+    parser.add_argument("--volumes", action="store_true", help="3-D tiles, against grid_sample")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if args.volumes:
+        volumes(args.rounds)
+        return
     image, mask = tissue_like(args.side)
     print(f"{args.side}² RGB + mask, one core, {args.rounds} alternating rounds, median CPU ms; OpenCV {cv2.__version__}")
     print(f"{'transforms':58s} {'malpighi':>9s} {'albumentations':>15s} {'ratio':>7s}")
     for name, options, chain in rows(args.piecewise):
         ours, theirs = measure(ours_on(image, mask, options), theirs_on(image, mask, chain), args.rounds)
         print(f"{name:58s} {ours:9.2f} {theirs:15.1f} {theirs / ours:6.1f}×", flush=True)
+
+
+def volumes(rounds: int) -> None:
+    """A table of 3-D tiles: slices that stay slices, tilted, and colours."""
+    import torch
+
+    torch.set_num_threads(1)
+    geometry = replace(NONE, flips=True, rotate=30.0, scale=0.2, shift=0.0625, shear=5.0, elastic=0.1)
+    colours = replace(NONE, tone=0.2, blur=1.0, noise=0.02)
+    kinds = {
+        "warp, slices stay slices": geometry,
+        "warp, tilted by up to 30 degrees": replace(geometry, tilt=30.0),
+        "tone, blur, noise": colours,
+    }
+    print(f"uint16 and mask, one core, {rounds} alternating rounds, median CPU ms; torch {torch.__version__}")
+    print(f"{'tile':16s} {'transforms':40s} {'malpighi':>9s} {'grid_sample':>12s} {'ratio':>7s}")
+    for tile in ((96, 96, 96), (3, 256, 256), (1, 512, 512)):
+        image = np.random.default_rng(0).integers(0, 4096, (1, 1, *(n + n // 4 for n in tile))).astype(np.uint16)
+        mask = (image > 2000).astype(np.uint8)
+        tensors = torch.from_numpy(image.astype(np.float32)), torch.from_numpy(mask)
+        for name, options in kinds.items():
+            ours, theirs = measure(
+                lambda n, o=options, t=tile, i=image, m=mask: augment(i, m, o, t, [n]),
+                lambda n, o=options, t=tile, p=tensors: augment(*p, o, t, [n]),
+                rounds,
+            )
+            print(f"{' × '.join(map(str, tile)):16s} {name:40s} {ours:9.1f} {theirs:12.1f} {theirs / ours:6.1f}×", flush=True)
 
 
 def rows(piecewise: bool) -> list[tuple[str, AugmentOptions, list]]:

@@ -72,9 +72,15 @@ class Warp:
 
         Yields:
             The rows, from the part's first, and float32 arrays (rows, *out_size[1:]): small enough to stay in the cache until
-            they are used.
+            they are used. A few slices of a volume come all at once.
         """
         first, *others = _weights(out_size, part)
+        if len(others) == 2 and len(first) < CELLS + 3:  # a few slices: fewer than there are control points across them
+            yield (
+                slice(0, len(first)),
+                [spread(axis, [first, *others], np.tensordot) for axis in self.controls(start, out_size)],
+            )
+            return
         half = [spread(np.moveaxis(axis, 0, -1), others, np.tensordot) for axis in self.controls(start, out_size)]
         for row in range(0, len(first), rows):
             some = slice(row, min(row + rows, len(first)))
