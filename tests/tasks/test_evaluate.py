@@ -244,3 +244,19 @@ def test_real_volumes_against_shifted_and_eroded_ones(real, tmp_path):
     assert shifted["betti0_error"] <= 1
     assert eroded["surface_dice"] < shifted["surface_dice"] < shifted["nsd"]
     assert eroded["surface_dice"] < eroded["nsd"]
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 40), (12, 16, 40)])
+def test_volumes_of_one_slice_and_masks_up_to_the_border(shape):
+    from malpighi.geometry import Space, Spacing
+    from malpighi.tasks.volumes import volume_scores
+
+    full = np.ones(shape, np.uint8)
+    half = full.copy()
+    half[..., 20:] = 0
+    space = Space.of_shape(shape, Spacing.um((2, 1, 1)))
+    perfect = volume_scores(lambda box: full[box.slices], lambda box: full[box.slices], space)
+    assert perfect == {"surface_dice": 1.0, "nsd": 1.0, "cldice": 1.0, "betti0_error": 0.0}
+    cut = volume_scores(lambda box: half[box.slices], lambda box: full[box.slices], space)
+    assert 0 < cut["surface_dice"] <= cut["nsd"] < 1
+    assert cut["betti0_error"] == 0
