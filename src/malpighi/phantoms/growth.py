@@ -158,6 +158,7 @@ def _grow(
     position[1] = candidates[0]
     parent[1], kids[0, 0], flow[1] = 0, 1, flows[0]
     n, done, failed, spread = 2, 1, 0, 0.9
+    due = 16  # terminals at which all bifurcations move to better places next
     for c in range(1, len(candidates)):
         if done == wanted:
             break
@@ -184,8 +185,9 @@ def _grow(
             j = parent[j]
         n += 2
         done += 1
-        if done % 64 == 0:
+        if done >= due:
             _relax(position, parent, kids, flow, n, point)
+            due += due // 2
         failed = 0
         spread = min(0.9, spread * 1.02)
     _relax(position, parent, kids, flow, n, point)
