@@ -39,11 +39,17 @@ def inspect(
     GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
     STRUCTURE/STAIN/{images,masks}; one PNG an object; images alone.
 
+    Volumes: TIFF stacks, NIfTI and OME-Zarr as any image; folders of slices as
+    images/NAME/ and masks/NAME/, as NAME/{images,masks}, or as SenNet 2023 has
+    them; one folder of slices where --spacing is given as z,y,x.
+
     [bold]Examples[/bold]
 
         malpighi inspect slides/ --spacing 0.5
 
         malpighi inspect tiles/ --only class=tuft,capsule --only stain=PAS
+
+        malpighi inspect kidney_5/ --spacing 50,50,50
     """
     from rich.markup import escape
 
