@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from objects.tubes import blocks
 from scipy.ndimage import distance_transform_edt
 
 from malpighi.geometry import Spacing
 from malpighi.objects import distance as module
 from malpighi.objects.distance import DistanceMap, distance_to
+from objects.tubes import blocks
 
 
 def test_by_hand():

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from objects.tubes import blocks, tube
 
 from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
@@ -8,6 +7,7 @@ from malpighi.objects.graph import VesselGraph, build_graph
 from malpighi.objects.skeleton import skeletonise
 from malpighi.objects.tracing import trace
 from malpighi.objects.vessels import measure_graph
+from objects.tubes import blocks, tube
 
 
 def graph_of(mask: np.ndarray, spacing=(1.0, 1.0, 1.0), block: int | None = None, prune: float = 1.5) -> VesselGraph:

@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from objects.tubes import blocks, tube
 from scipy import ndimage
 from skimage.measure import euler_number, label
 from skimage.morphology import skeletonize as reference
 
 from malpighi.objects.skeleton import Skeleton, skeletonise
 from malpighi.objects.thinning import FIXED, thin
+from objects.tubes import blocks, tube
 
 ONE = (1.0, 1.0, 1.0)
 

@@ -1,7 +1,6 @@
 import networkx
 import numpy as np
 import pytest
-from objects.tubes import blocks, tube
 
 from malpighi.geometry import Box, Spacing
 from malpighi.objects.density import count_density, density_table, summarise_distances
@@ -10,6 +9,7 @@ from malpighi.objects.graph import VesselGraph, build_graph
 from malpighi.objects.skeleton import skeletonise
 from malpighi.objects.vessels import branch_table, measure_graph, node_table, point_table, write_graphml
 from malpighi.phantoms.vessels import VesselPhantom
+from objects.tubes import blocks
 
 
 def graph_by_hand(ends, positions, points_each=5, radii=None) -> VesselGraph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ def tube(
     line = np.asarray(line, float)
     where = [(np.arange(n) + 0.5) * s for n, s in zip(shape, spacing, strict=True)]
     solid = np.zeros(shape, bool)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in itertools.pairwise(line):
         box = []
         for axis, centres in enumerate(where):
             near = np.flatnonzero(np.abs(centres - (a + b)[axis] / 2) <= np.abs(a - b)[axis] / 2 + radius)

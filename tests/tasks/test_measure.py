@@ -6,13 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
-from objects.tubes import tube
 from typer.testing import CliRunner
 
 from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Spacing
 from malpighi.images.open import open_image
 from malpighi.tasks.measure import VesselOptions, measure_vessels
+from objects.tubes import tube
 
 SHAPE = (40, 60, 60)
 
