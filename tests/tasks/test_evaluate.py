@@ -161,6 +161,19 @@ def test_the_tolerance_is_the_users(tmp_path):
         evaluate(masks, data, tolerance="far")
 
 
+def test_micrometres_need_a_voxel_size(tmp_path):
+    import tifffile
+
+    from malpighi.errors import SpacingError
+
+    for part in ("data/images", "data/masks", "out"):
+        (tmp_path / part).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / part / "a.tif", _tube().astype(np.uint8), metadata={"axes": "ZYX"})
+    with pytest.raises(SpacingError, match="--spacing"):
+        evaluate(tmp_path / "out", tmp_path / "data", tolerance="2um")
+    assert evaluate(tmp_path / "out", tmp_path / "data", tolerance="2um", spacing=1.5, objects=False)["nsd"] == 1
+
+
 def test_empty_volumes_are_said_not_hidden(tmp_path):
     from malpighi.metrics.report import text_table
 

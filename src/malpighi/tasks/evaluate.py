@@ -159,6 +159,8 @@ def score_image(
     """
     layers = class_layers(prediction, truth)
     space = truth.space
+    if space.rank == 3:
+        tolerance.at(space.spacing)  # complains before the work, not after it
     boxes = list(Box.of_shape(space.shape).split((BLOCK[space.rank],) * space.rank))
     total = Overlap.none(len(layers))
     for box in boxes:
