@@ -12,7 +12,7 @@ from malpighi.cli import terminal
 from malpighi.cli.main import app, register
 from malpighi.errors import DataError
 
-COMMANDS = ("demo", "inspect", "train", "segment", "evaluate", "convert", "recipes", "doctor")
+COMMANDS = ("demo", "inspect", "train", "segment", "evaluate", "pseudo", "convert", "recipes", "doctor")
 
 
 @pytest.fixture(scope="module")
