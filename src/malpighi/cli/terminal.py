@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -29,8 +29,8 @@ JSON_OPTION = typer.Option("--json", help="Print one JSON object as the last lin
 def _spacing(text: str) -> Spacing:
     try:
         return Spacing.parse(text)
-    except SpacingError as error:
-        raise typer.BadParameter(f"--spacing {text}: {str(error).partition('; ')[2]}") from error
+    except SpacingError as error:  # while options are parsed nothing else would make it one line
+        fail(f"--spacing {text}: {str(error).partition('; ')[2]}", RecipeError.exit_code)
 
 
 SPACING_OPTION = typer.Option(
@@ -156,7 +156,7 @@ class _ToTerminal(logging.Handler):
             console().print(line, style="yellow", markup=False, soft_wrap=True)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Print `message` as an error and leave with exit code `code`."""
     from rich.markup import escape
 
