@@ -88,7 +88,7 @@ def _radius_colors(inside: np.ndarray, spacing: Spacing) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt, maximum_filter
 
     depth = distance_transform_edt(inside, spacing.values).astype(np.float32)
-    ridge = inside & (depth >= maximum_filter(depth, 3))
+    ridge = inside & (depth >= maximum_filter(depth, 5))  # wider than a bump on the wall of a thick vessel
     nearest = distance_transform_edt(~ridge, spacing.values, return_distances=False, return_indices=True)
     radius = depth[tuple(nearest)]
     low, high = np.percentile(np.log(radius[inside]), (2, 98))
