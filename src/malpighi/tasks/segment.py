@@ -25,8 +25,7 @@ from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
-from malpighi.inference.store import MANIFEST, PredictionStore, file_fingerprint, finished_manifest, identity
-from malpighi.objects.hull import Hull, find_hull
+from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
 from malpighi.objects.label import BLOCK, find_components
 from malpighi.objects.measure import ObjectOptions, find_objects
 from malpighi.objects.table import ObjectTable
@@ -34,6 +33,7 @@ from malpighi.reports.colors import class_colors
 from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride
 from malpighi.tasks.run import TrainedRun, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
+from malpighi.tasks.within import Within, hull_of
 
 OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
 TILE_CACHE_BYTES = 64 * 2**20
@@ -211,47 +211,6 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last, axes)
     digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
     return Model(opened, forward, predict, recipe.objects, device, digest, stride)
-
-
-@dataclass(frozen=True)
-class Within:
-    """The part of an image that is looked at, and in words that tell it from another."""
-
-    hull: Hull
-    told: dict[str, Any]
-
-
-def hull_of(folder: Path, name: str, source: Source, margin: float) -> Within:
-    """The convex hull of what an earlier prediction of the image found.
-
-    Args:
-        folder: the prediction, or a folder with one for each image, named `name`.
-        margin: in the unit of the prediction's spacing.
-
-    Raises:
-        DataError: no finished prediction is there, it is of an image of another size, or it found nothing.
-    """
-    from malpighi.tasks.prediction import Prediction
-
-    if not (math.isfinite(margin) and margin >= 0):
-        raise RecipeError(f"--margin {margin}: give a number of 0 or more")
-    path = Path(folder) if (Path(folder) / MANIFEST).is_file() else Path(folder) / name
-    earlier = Prediction(path)
-    try:
-        if earlier.space.shape != source.shape or earlier.space.spacing.unit != source.space.spacing.unit:
-            raise DataError(
-                f"{path}: was made of an image of {earlier.space.shape} voxels in {earlier.space.spacing.unit}, and {source.name} "
-                f"has {source.shape} in {source.space.spacing.unit}; give a prediction of the same image"
-            )
-        read = lambda box: (earlier.rasterise(box, earlier.spacing) == 1).any(0)  # noqa: E731
-        shape = source.space.shape_at(earlier.spacing)
-        try:
-            hull = find_hull(read, shape, earlier.spacing, margin)
-        except DataError as error:
-            raise DataError(f"{path}: found nothing, {error}; segment the image without --within") from error
-    finally:
-        earlier.close()
-    return Within(hull, {"prediction": file_fingerprint(path / MANIFEST), "margin": margin})
 
 
 def segment_image(
