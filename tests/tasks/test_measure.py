@@ -9,8 +9,10 @@ import tifffile
 from typer.testing import CliRunner
 
 from malpighi.errors import DataError, OutputError
-from malpighi.geometry import Spacing
+from malpighi.geometry import Box, Spacing
 from malpighi.images.open import open_image
+from malpighi.images.write import ZarrWriter
+from malpighi.inference.store import LABELS, MANIFEST
 from malpighi.tasks.measure import VesselOptions, measure_vessels
 from objects.tubes import tube
 
@@ -134,3 +136,23 @@ def test_real_two_photon_volume(tmp_path, real):
     )
     assert told["branches"] > 20
     assert 0 < told["vessel_fraction"] < 0.5
+
+
+def test_a_prediction_is_measured_on_its_own_grid(tmp_path, forked):
+    folder = tmp_path / "kidney"
+    folder.mkdir()
+    own, image = {"values": [2.0, 2.0, 2.0], "unit": "µm"}, {"values": [1.0, 1.0, 1.0], "unit": "µm"}
+    facts = {
+        "image": {"path": "x", "shape": [2 * n for n in SHAPE], "spacing": image},
+        "spacing": own,
+        "classes": ["tissue", "vessel"],
+    }
+    for name, voxels in (("vessel", forked), ("tissue", np.ones_like(forked))):
+        writer = ZarrWriter(folder / LABELS / "labels" / name, SHAPE, Spacing.um(2, 3), np.uint8, kind="labels")
+        writer.write(Box.of_shape(SHAPE), voxels.astype(np.uint8))
+        writer.finish()
+    (folder / MANIFEST).write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="speaks of tissue, vessel; name one"):
+        measure_vessels(folder, tmp_path / "o")
+    told = measure_vessels(folder, tmp_path / "o", classes=["vessel"], options=VesselOptions(distances=False))
+    assert (told["branches"], told["shape"], told["vessel_voxels"]) == (3, list(SHAPE), forked.sum())
