@@ -7,8 +7,8 @@ import math
 from malpighi.models.build import VOLUME
 from malpighi.recipes.facts import DataFacts, MachineFacts, Raw, Rule, get
 
-THIN = 48  # a stack with fewer slices, or with voxels this many times as long as wide, has no useful other direction
-LONG = 2.0
+THIN = 48  # a stack with fewer slices has no useful other direction
+LONG = 1.05  # nor has one whose voxels are no cubes: slices along y would show the tissue stretched
 SLICES = 3
 SPECK_VOXELS = 64
 
@@ -18,14 +18,14 @@ def _sliced(data: DataFacts) -> str:
     long = data.voxel[0] / data.voxel[-1]
     if data.shape[0] < THIN:
         return f"the volumes have only {data.shape[0]} slices"
-    if long > LONG:
-        return f"voxels are {long:.1f} times as long as wide"
+    if max(long, 1 / long) > LONG:
+        return f"voxels are {long:.2g} times as long as wide"
     return ""
 
 
 def _spacing(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[float | list[float], str]:
-    if len(set(data.voxel)) == 1:
-        return data.voxel[0], "full resolution: vessels are thin"
+    if max(data.voxel) / min(data.voxel) <= LONG:
+        return data.voxel[-1], "full resolution: vessels are thin"
     return list(data.voxel), "full resolution along every axis: vessels are thin"
 
 

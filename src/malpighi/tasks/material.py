@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from malpighi.annotations.base import Annotation
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.boxes import sampler
@@ -14,6 +15,7 @@ from malpighi.sampling.dataset import TileBatches
 from malpighi.sampling.folds import Fold, make_folds
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.intensity import Intensity, measure_intensity
+from malpighi.sampling.labelled import find_labelled
 from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
@@ -53,9 +55,10 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         trained = tuple(turned(case, axis) for case in trained for axis in recipe.data.axes)
     with talk.bar("finding objects to train on", total=len(trained)) as advance:
         foreground = [_points(case, spacing, tile, advance) for case in trained]
+    labelled = [find_labelled(_labels(case), spacing, tile) for case in trained] if spacing.rank == 3 else ()
     options = recipe.train
     shapes = [case.source.space.shape_at(spacing) for case in trained]
-    draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground)
+    draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground, labelled)
     batches = TileBatches(
         trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
     )
@@ -90,10 +93,14 @@ def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
 
 def _points(case: OpenCase, spacing: Spacing, tile: tuple[int, ...], advance: Callable[..., None]) -> Foreground:
     """Where a case's objects are, for the sampler."""
-    assert case.annotation is not None, "training cases are labelled"
-    found = find_foreground(case.annotation, spacing, tile)
+    found = find_foreground(_labels(case), spacing, tile)
     advance()
     return found
+
+
+def _labels(case: OpenCase) -> Annotation:
+    assert case.annotation is not None, "training cases are labelled"
+    return case.annotation
 
 
 def _open(
