@@ -16,8 +16,8 @@ import numpy as np
 from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, RecipeError, SpacingError
 from malpighi.inference.store import names_a_folder
-from malpighi.recipes.load import build
 from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, StepTimes
+from malpighi.recipes.load import build
 from malpighi.recipes.plan import plan
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.survey import Survey
