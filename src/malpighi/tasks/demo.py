@@ -129,7 +129,7 @@ VESSEL = "vessel"
 
 
 def _kidney(seed: int) -> VesselPhantom:
-    return VesselPhantom((96, 160, 160), seed=seed, spacing=20.0, contrast=1.3)
+    return VesselPhantom((96, 160, 160), seed=seed, spacing=20.0, contrast=1.4)
 
 
 def _write_volume(folder: Path, name: str, seed: int) -> Path:
