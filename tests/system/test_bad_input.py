@@ -446,7 +446,7 @@ def test_an_unknown_organ_names_the_nearest(data):
         ("predict.tile=100", "predict.tile = 100"),
         ("model.encoder=resnt18", "did you mean resnet18"),
         ("model.decoder_channels=[16]", "decoder_channels"),
-        ("model.architecture=unett", "'unet' or 'fpn'"),
+        ("model.architecture=unett", "'unet', 'unet++', 'fpn'"),
     ],
 )
 def test_wrong_values_of_a_recipe(data, setting, said):
