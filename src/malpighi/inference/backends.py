@@ -51,14 +51,15 @@ def torch_forward(
     """
     import torch
 
-    plain = torch.contiguous_format
-    orders = {2: torch.channels_last, 3: torch.channels_last_3d} if channels_last else {}
-    network = network.eval().to(device).to(memory_format=orders.get(int(getattr(network, "rank", 2)), plain))
+    from malpighi.models.layout import memory_formats
+
+    weights_format, input_format = memory_formats(network, channels_last)
+    network = network.eval().to(device).to(memory_format=weights_format)
 
     def forward(tiles: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), autocast(device, precision):
             batch = torch.from_numpy(supported(tiles)).to(device)
-            x = intensity.apply(batch).contiguous(memory_format=orders.get(batch.ndim - 2, plain))
+            x = intensity.apply(batch).contiguous(memory_format=input_format)
             total: Tensor | None = None
             turns = symmetries(flips, x.shape[2:])
             for turn in turns:

@@ -14,7 +14,6 @@ from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
-from malpighi.images import Source
 from malpighi.inference.store import MANIFEST
 from malpighi.metrics.instances import Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
@@ -227,8 +226,6 @@ def case_picture(scored: Scored, classes: tuple[str, ...]) -> bytes:
     try:
         assert opened.annotation is not None
         layers = class_layers(prediction, opened.annotation)
-        if opened.source.space.rank == 3:
-            return _slices(opened.source, opened.annotation, prediction, *next(iter(layers.values())))
         return comparison_picture(opened.source, opened.annotation, prediction, layers)
     finally:
         prediction.close()
@@ -247,16 +244,3 @@ def case_views(scored: Scored, classes: tuple[str, ...]) -> dict[str, bytes | Ma
     finally:
         prediction.close()
         opened.close()
-
-
-def _slices(source: Source, truth: Annotation, prediction: Annotation, p: int, t: int) -> bytes:
-    """The slices that hold most of one class, lit up where prediction and truth agree and differ."""
-    from malpighi.reports.embed import png
-    from malpighi.reports.slices import slice_sheet
-    from malpighi.reports.volume import read_view
-
-    masks = {
-        "truth": lambda box, spacing: truth.rasterise(box, spacing)[t],
-        "prediction": lambda box, spacing: prediction.rasterise(box, spacing)[p],
-    }
-    return png(slice_sheet(source, masks, read_view(source, masks, voxels=SHOWN)))
