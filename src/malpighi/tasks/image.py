@@ -26,6 +26,7 @@ from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.blank import tissue_mask
 from malpighi.sampling.own_intensity import measure_image
 from malpighi.tasks.run import Inputs
+from malpighi.tasks.talk import Talk
 
 if TYPE_CHECKING:
     from malpighi.models.network import Network
@@ -62,11 +63,21 @@ def tile_stride(network: Network) -> tuple[int, ...]:
     return (1,) * len(stride) if getattr(network, "slices", None) else stride
 
 
-def prepare_source(source: Source, recipe: Recipe) -> Source:
-    """The image as the network takes it: on a scale of its own where the recipe says so."""
+def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None) -> Source:
+    """The image as the network takes it: on a scale of its own where the recipe says so, measured in one pass if it is new."""
     if recipe.intensity.per == "dataset":
         return source
-    return ScaledSource(source, measure_image(source, recipe.intensity))
+    with (talk or Talk()).bar("measuring intensities", total=1) as advance:
+        done = 0.0
+
+        def on_progress(part: float) -> None:
+            nonlocal done
+            advance(part - done)
+            done = part
+
+        intensity = measure_image(source, recipe.intensity, on_progress=on_progress)
+        on_progress(1.0)  # also where it was known from before
+        return ScaledSource(source, intensity)
 
 
 def predict_image(

@@ -227,7 +227,7 @@ def segment_image(
     """Segment one open image into `folder`; see `segment`."""
     talk = talk or Talk()
     inputs, options = model.run.inputs, model.predict
-    source = prepare_source(source, model.run.recipe)
+    source = prepare_source(source, model.run.recipe, talk)
     inputs.check(source)
     began = time.monotonic()
     fingerprint = _fingerprint(model, source, path, within)
