@@ -58,7 +58,8 @@ def main() -> None:
             out = arguments.output / f"{name}-{number}"
             if name.startswith("monai"):
                 call = [sys.executable, __file__, str(arguments.volumes), "-o", str(arguments.output)]
-                run([*call, "--minutes", str(arguments.minutes), "--monai-fold", str(number)])
+                if not (out / "steps.txt").exists():  # finished runs are not repeated, as `train` does it
+                    run([*call, "--minutes", str(arguments.minutes), "--monai-fold", str(number)])
                 found = evaluate(out / "masks", table, group)
             else:
                 train(table, group, name, out, arguments.minutes)
