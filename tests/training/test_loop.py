@@ -44,7 +44,7 @@ def _batches(first):
         n += 1
 
 
-def _fit(validate=lambda network: {"dice": 0.5}, network=None):
+def _fit(validate=lambda network: {"score": 0.5}, network=None):
     prepare = lambda x: x.float() / 255  # noqa: E731
     return Fit(network or Tiny(), _batches, prepare, build_loss(LossOptions()), validate, {"made": "by a test"})
 
@@ -114,10 +114,10 @@ def test_best_weights_are_kept_and_patience_stops(tmp_path):
 
     def validate(network):
         weights.append(network.conv.weight.detach().clone())
-        return {"dice": next(scores)}
+        return {"score": next(scores)}
 
     result = fit(_fit(validate), _options(steps=50, patience=2), OPTIM, tmp_path, _fabric())
-    assert (result.stopped, result.best_dice, result.best_step, result.steps) == ("early stop", 0.8, 20, 40)
+    assert (result.stopped, result.best_score, result.best_step, result.steps) == ("early stop", 0.8, 20, 40)
     best = Tiny()
     load_weights(tmp_path, best)
     torch.testing.assert_close(best.conv.weight, weights[1])
@@ -130,7 +130,7 @@ def test_validation_leaves_the_network_training(tmp_path, average):
 
     def validate(validated):
         validated.eval()
-        return {"dice": 0.5}
+        return {"score": 0.5}
 
     fit(
         _fit(validate, network),

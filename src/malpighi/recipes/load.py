@@ -13,12 +13,18 @@ from typing import Any, get_type_hints
 
 from malpighi.annotations.files import replacing
 from malpighi.errors import RecipeError
+from malpighi.recipes.cells import CellsRecipe
 from malpighi.recipes.recipe import Recipe
 
 AUTO = "auto"
 """Value of a key that `plan` fills from data and machine."""
 
 _FILLED = ("task",)  # keys outside of sections that may be "auto"
+
+
+def kind_of(raw: Mapping[str, Any]) -> type[Recipe] | type[CellsRecipe]:
+    """What a recipe's `task` says it is."""
+    return CellsRecipe if raw.get("task") == "cells" else Recipe
 
 
 def list_recipes() -> dict[str, str]:
@@ -73,7 +79,7 @@ def _file_text(path: Path) -> str:
 
 def _told(values: Any) -> Any:
     """A section without the values that are still to be filled."""
-    return {key: value for key, value in values.items() if value != AUTO} if isinstance(values, Mapping) else values
+    return {key: _told(value) for key, value in values.items() if value != AUTO} if isinstance(values, Mapping) else values
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -95,8 +101,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 def check_keys(raw: Mapping[str, Any], where: str) -> None:
     """Every key is known, or the error names the nearest known one."""
-    known = dict(_leaves(Recipe))
-    sections = {key.partition(".")[0] for key in known if "." in key}
+    known = dict(_leaves(kind_of(raw)))
+    sections = {".".join(parts[:n]) for parts in (key.split(".") for key in known) for n in range(1, len(parts))}
     for key, value in _flatten(raw):
         if key in sections and not isinstance(value, Mapping):
             raise RecipeError(f"{where}: {key} is a section; write [{key}] and its keys below it")
@@ -107,7 +113,7 @@ def check_keys(raw: Mapping[str, Any], where: str) -> None:
 
 
 def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """The typed recipe. Keys left out have the default of their options.
+    """The typed recipe of a task that `train` knows. Keys left out have the default of their options.
 
     Raises:
         RecipeError: a value of the wrong type or out of range, or one that is still "auto".
@@ -116,24 +122,41 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
     for key, value in _flatten(raw):
         if value == AUTO and ("." in key or key in _FILLED):
             raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
-    return _build(raw, where)
+    recipe = _build(raw, where)
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{where}: is of single cells; train it with `malpighi cycle --task cells`")
+    return recipe
 
 
-def _build(raw: Mapping[str, Any], where: str) -> Recipe:
+def build_cells(raw: Mapping[str, Any], where: str = "recipe") -> CellsRecipe:
+    """The typed recipe of single cells from image-level labels.
+
+    Raises:
+        RecipeError: as `build`; or it is of another task.
+    """
+    check_keys(raw, where)
+    recipe = _build(raw, where)
+    if not isinstance(recipe, CellsRecipe):
+        raise RecipeError(f'{where}: its task is "{recipe.task}", not "cells"; train it with `malpighi train`')
+    return recipe
+
+
+def _build(raw: Mapping[str, Any], where: str) -> Recipe | CellsRecipe:
     from pydantic import TypeAdapter, ValidationError
 
+    kind = kind_of(raw)
     try:
-        return TypeAdapter(Recipe).validate_json(json.dumps(raw), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part in _names(Recipe))
+        key = ".".join(str(part) for part in first["loc"] if part in _names(kind))
         message = first["msg"].removeprefix("Value error, ")
         came = "" if is_dataclass(first["input"]) or isinstance(first["input"], dict) else f"; it is {first['input']!r}"
         named = "" if message.startswith(f"{key}.") else f"{key}: "  # checks across the keys of a section name them
         raise RecipeError(f"{where}: {named}{message}{came}") from error
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
+def write_recipe(recipe: Recipe | CellsRecipe, path: Path) -> None:
     """Write every value of a resolved recipe as TOML; `build(read_raw(path))` gives an equal one."""
     import tomli_w
 

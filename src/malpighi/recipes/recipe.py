@@ -11,6 +11,7 @@ from malpighi.geometry import Spacing
 from malpighi.inference.options import PredictOptions
 from malpighi.models.build import ModelOptions
 from malpighi.models.losses import LossOptions
+from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
@@ -90,13 +91,15 @@ class Recipe:
         name: of the recipe file.
         about: one line for `malpighi recipes`.
         source: where its numbers come from.
-        task: which machine configuration: "ftu", functional tissue units in 2-D images; "vessels", vessels in volumes.
+        task: which machine configuration: "ftu", functional tissue units in 2-D images; "vessels", vessels in volumes;
+            "instances", objects that touch, told apart, in 2-D images. Single cells from image-level labels have a recipe of
+            another make: `recipes.cells.CellsRecipe`.
     """
 
     name: str = ""
     about: str = ""
     source: str = ""
-    task: Literal["ftu", "vessels"] = "ftu"
+    task: Literal["ftu", "vessels", "instances"] = "ftu"
     data: DataOptions = field(default_factory=DataOptions)
     intensity: IntensityOptions = field(default_factory=IntensityOptions)
     sampling: SamplerOptions = field(default_factory=SamplerOptions)
@@ -107,3 +110,11 @@ class Recipe:
     train: TrainOptions = field(default_factory=TrainOptions)
     predict: PredictOptions = field(default_factory=PredictOptions)
     objects: ObjectOptions = field(default_factory=ObjectOptions)
+    instances: InstanceOptions = field(default_factory=InstanceOptions)
+
+    def __post_init__(self) -> None:
+        if (self.task == "instances") != (self.instances.kind != "none"):
+            raise RecipeError(
+                f'task "{self.task}" with instances.kind "{self.instances.kind}": "instances" goes with "distance" or "flow", '
+                'the other tasks with "none"'
+            )

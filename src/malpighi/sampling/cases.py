@@ -54,6 +54,7 @@ class Case:
         image: file, Zarr, or the folder of a volume's slices.
         spacing: level-0 µm per pixel given by the manifest or `--spacing`, on every axis or by axis; None: what the file says.
         split: "train", "validation", "test" where the manifest fixes it; empty: folds decide.
+        image_labels: what the image as a whole shows; () is "none of the classes", None is "nobody said".
     """
 
     id: str
@@ -63,6 +64,7 @@ class Case:
     attributes: Mapping[str, str] = field(default_factory=dict)
     spacing: float | Spacing | None = None
     split: str = ""
+    image_labels: tuple[str, ...] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

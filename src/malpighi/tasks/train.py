@@ -163,7 +163,7 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str,
     scoring = time.monotonic()
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
-    talk.say(f"best validation Dice {result.best_dice:.4f} at step {result.best_step}; scoring the kept weights")
+    talk.say(f"best validation Dice {result.best_score:.4f} at step {result.best_step}; scoring the kept weights")
     score_held_out(run, [table.cases[i] for i in fold.validation], material.inputs.classes, talk)
     # of all sittings: a run that was interrupted has trained before this process began
     seconds = before + result.train_seconds + result.validation_seconds + time.monotonic() - scoring
@@ -223,8 +223,8 @@ class _Steps:
     def __init__(self, advance: Callable[..., None]) -> None:
         self.advance, self.shown = advance, 0
 
-    def __call__(self, step: int, loss: float, dice: float) -> None:
-        text = f"training  loss {loss:.3f}" + (f"  best Dice {dice:.3f}" if dice >= 0 else "")
+    def __call__(self, step: int, loss: float, score: float) -> None:
+        text = f"training  loss {loss:.3f}" + (f"  best Dice {score:.3f}" if score >= 0 else "")
         self.advance(step - self.shown, text=text)
         self.shown = step
 
@@ -233,6 +233,7 @@ def _summary(result: FitResult, inputs: Inputs, recipe: Recipe, fold: Fold) -> d
     """What summary.json says besides the run's name and time."""
     return {
         **result.as_dict(),
+        "best_dice": result.best_score,
         "data_share": result.data_seconds / max(result.train_seconds, 1e-9),
         "peak_memory_mb": peak_memory_mb(),
         "device": machine_facts().name,

@@ -42,13 +42,14 @@ class Validator:
         self.device, self.train, self.axes = device, train, axes
 
     def quick(self, network: Network) -> dict[str, Any]:
-        """Mean Dice over images and by class, for the learning curve."""
+        """Mean Dice over images, which is the score, and by class."""
         forward, stride = self._forward(network), tile_stride(network)
         dice = np.array(
             [self._score(forward, stride, case).dice for case in self.cases]
         )  # (case, class), NaN where not annotated
         by_class = {name: _mean(column) for name, column in zip(self.inputs.classes, dice.T, strict=True)}
-        return {"dice": _mean(dice) or 0.0, "by_class": by_class}
+        mean = _mean(dice) or 0.0
+        return {"score": mean, "dice": mean, "by_class": by_class}
 
     def _score(self, forward: Forward, stride: tuple[int, ...], case: OpenCase) -> Overlap:
         """Counts of one case, box by box: memory does not depend on the image."""

@@ -40,7 +40,7 @@ class Fit:
         batches: `batches(n)` iterates over the batches from number n on; batch n is always the same one.
         prepare: raw voxels (batch, channel, *spatial) on the device → float network input.
         loss: of outputs and target.
-        validate: scores a network on held-out images: {"dice": …, …}; called with the averaged weights.
+        validate: scores a network on held-out images: {"score": the higher the better, …}; called with the averaged weights.
         facts: strings kept beside the weights.
     """
 
@@ -58,7 +58,7 @@ class FitResult:
 
     stopped: str
     steps: int
-    best_dice: float
+    best_score: float
     best_step: int
     train_seconds: float
     data_seconds: float
@@ -88,7 +88,7 @@ def fit(
         optim: optimiser and schedule.
         run: folder, exists.
         fabric: launched; holds device and precision.
-        progress: called after each step, before a checkpoint is written, with `step=`, `loss=`, `dice=`.
+        progress: called after each step, before a checkpoint is written, with `step=`, `loss=`, `score=`.
 
     Raises:
         DataError: the loss is no longer finite.
@@ -132,7 +132,7 @@ def fit(
                 log.write(state.step, lr=rate, **state.window())
             if validates:
                 _validate(task, state, log, run)
-            progress(step=state.step, loss=state.last_loss, dice=state.best_dice)
+            progress(step=state.step, loss=state.last_loss, score=state.best_score)
             leaving = _leaving(state, options, interrupted)
             if leaving or validates or time.monotonic() - saved_at > SAVE_SECONDS:
                 save_last(run, state.as_dict())
@@ -155,7 +155,7 @@ def _validate(task: Fit, state: _State, log: MetricsLog, run: Path) -> None:
     scores = task.validate(state.average.network)
     task.network.train()  # without averaging it is the network that was validated, and so left in evaluation mode
     seconds = time.perf_counter() - began
-    state.validated(scores["dice"], seconds)
+    state.validated(scores["score"], seconds)
     log.write(state.step, validation={**scores, "seconds": seconds})
     if state.best_step == state.step:
         save_weights(run, state.average.network, task.facts)
@@ -178,7 +178,7 @@ class _State:
     def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, average: Average) -> None:
         self.network, self.optimiser, self.schedule, self.average = network, optimiser, schedule, average
         self.step = 0
-        self.best_dice, self.best_step, self.since_best = -1.0, 0, 0
+        self.best_score, self.best_step, self.since_best = -1.0, 0, 0
         self.train_seconds = self.data_seconds = self.validation_seconds = 0.0
         self.last_loss = float("nan")
         self._losses: list[Tensor] = []
@@ -205,15 +205,15 @@ class _State:
         self._losses, self._waits, self._times = [], [], []
         return row
 
-    def validated(self, dice: float, seconds: float) -> None:
+    def validated(self, score: float, seconds: float) -> None:
         self.validation_seconds += seconds
-        self.schedule.report(dice)
+        self.schedule.report(score)
         self.since_best += 1
-        if dice > self.best_dice:
-            self.best_dice, self.best_step, self.since_best = dice, self.step, 0
+        if score > self.best_score:
+            self.best_score, self.best_step, self.since_best = score, self.step, 0
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("step", "best_dice", "best_step", "since_best", "train_seconds", "data_seconds", "validation_seconds")
+        names = ("step", "best_score", "best_step", "since_best", "train_seconds", "data_seconds", "validation_seconds")
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -239,7 +239,7 @@ class _State:
 
     def result(self, stopped: str) -> FitResult:
         seconds = (self.train_seconds, self.data_seconds, self.validation_seconds)
-        return FitResult(stopped, self.step, self.best_dice, self.best_step, *seconds)
+        return FitResult(stopped, self.step, self.best_score, self.best_step, *seconds)
 
 
 @contextmanager
