@@ -1,0 +1,55 @@
+"""Whose folder it is: a run's own that goes on, a fresh one, or somebody else's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from malpighi.errors import DataError, OutputError
+from malpighi.reports.runfolder import read_json
+
+
+def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, unmarked: Collection[str] = ()) -> bool:
+    """Make the folder this run's; whether it already was, and can be gone on with.
+
+    Args:
+        run: folder to make.
+        mark: name of the JSON file in it that says under "asked" what a run is; who claims writes it.
+        asked: what this run is, as JSON would hold it.
+        overwrite: an earlier run's folder is emptied.
+        unmarked: all that a run killed before it was marked can hold.
+
+    Raises:
+        OutputError: the folder holds another run, or something else, or cannot be made.
+    """
+    if run.exists() and not run.is_dir():
+        raise OutputError(f"{run}: exists and is not a folder; choose another -o")
+    marked = (run / mark).is_file()
+    if marked and overwrite:
+        shutil.rmtree(run)
+    elif marked:
+        before = _asked(run / mark)
+        now = json.loads(json.dumps(asked))
+        different = [key for key in now if before.get(key) != now[key]]
+        if different:
+            raise OutputError(
+                f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
+            )
+        return True
+    if run.is_dir() and any(path.name not in unmarked for path in run.iterdir()):
+        raise OutputError(f"{run}: is not empty and no run; choose another -o")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
+    return False
+
+
+def _asked(path: Path) -> Mapping[str, Any]:
+    try:
+        return read_json(path).get("asked", {})
+    except DataError as error:
+        raise OutputError(f"{error}; begin again with --overwrite") from error
