@@ -24,12 +24,13 @@ app = typer.Typer(
 
 def register() -> None:
     """Every command, in the order that help lists them."""
-    from malpighi.cli import convert, demo, doctor, evaluate, inspect, measure, pseudo, recipes, segment, train
+    from malpighi.cli import convert, cycle, demo, doctor, evaluate, inspect, measure, pseudo, recipes, segment, train
 
     commands: list[tuple[str, Callable[..., None], str]] = [
         ("demo", demo.demo, "The whole main job on phantoms, in minutes."),
         ("inspect", inspect.inspect, "Count, measure and check a data set."),
         ("train", train.train, "Train a recipe; goes on where it was stopped."),
+        ("cycle", cycle.cycle, "Labels of images → labels of cells."),
         ("segment", segment.segment, "Segment images of any size; goes on, too."),
         ("evaluate", evaluate.evaluate, "Score predictions against truth."),
         ("pseudo", pseudo.pseudo, "Make sparse labels dense with a prediction."),
