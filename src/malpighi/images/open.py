@@ -9,6 +9,7 @@ from typing import Literal
 from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.images.base import Source
+from malpighi.images.channels import channel_files, is_channel_path
 
 
 def _raster(path: Path, labels: bool) -> Source:
@@ -47,6 +48,12 @@ def _stack(path: Path, labels: bool) -> Source:
     return StackSource(path, labels)
 
 
+def _channels(path: Path, labels: bool) -> Source:
+    from malpighi.images.channels import ChannelsSource
+
+    return ChannelsSource(path, labels)
+
+
 Driver = Callable[[Path, bool], Source]
 
 DRIVERS: dict[str, tuple[Driver, ...]] = {
@@ -81,7 +88,8 @@ _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 def is_image(path: Path) -> bool:
     """Whether the name, or for folders without a suffix a Zarr inside, says that malpighi reads it; opens nothing.
 
-    A folder of slices does not count: nothing in it says that its images are not images of their own.
+    A folder of slices does not count: nothing in it says that its images are not images of their own. A path with braces
+    (`ID_{red,green}.png`) counts by its suffix, whether its files are there or not.
     """
     return bool(_drivers(Path(path)))
 
@@ -92,7 +100,8 @@ def open_image(
     on_damage: Literal["raise", "fill"] = "raise",
     labels: bool = False,
 ) -> Source:
-    """Open an image of any format; the suffix says which drivers are tried. A folder is opened as the slices of a volume.
+    """Open an image of any format; the suffix says which drivers are tried. A folder is opened as the slices of a volume,
+    a path with braces (`dir/ID_{red,green,blue}.png`) as one image of a file a channel.
 
     Args:
         spacing: overrides the level-0 spacing: a number is µm per pixel on every axis, and so is a spacing of one axis.
@@ -105,7 +114,7 @@ def open_image(
     """
     path = Path(path)
     drivers = _drivers(path)
-    if not path.exists():
+    if not path.exists() and not channel_files(path):
         raise DataError(f"{path}: does not exist")
     if not drivers and path.is_dir():
         drivers = (_stack,)
@@ -153,6 +162,8 @@ def spacing_for(given: float | Spacing, rank: int, name: str) -> Spacing:
 def _drivers(path: Path) -> tuple[Driver, ...]:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     found = DRIVERS.get("".join(suffixes), ()) or DRIVERS.get(path.suffix.lower(), ())
+    if found and is_channel_path(path):
+        return (_channels,)
     if not found and path.is_dir() and any((path / mark).exists() for mark in _ZARR_MARKS):
         return (_zarr,)
     return found
