@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,12 @@ from malpighi.metrics.bootstrap import FEWEST, Bootstrap
 from malpighi.metrics.instances import ObjectScore
 from malpighi.metrics.overlap import Overlap, combined
 
-FURTHER = {"surface_dice": "surface Dice", "nsd": "NSD", "cldice": "clDice", "betti0_error": "Betti-0 error"}
-"""Scores that only volumes have, and what tables call them."""
+APART = {"ap50": "AP50", "mean_precision": "mean precision", "pq": "PQ"}
+"""Scores of objects that both sides tell apart, and what tables call them."""
+VOLUME = {"surface_dice": "surface Dice", "nsd": "NSD", "cldice": "clDice", "betti0_error": "Betti-0 error"}
+"""Scores that only volumes have."""
+FURTHER = {**APART, **VOLUME}
+"""Scores that not every image has, and what tables call them."""
 TABLES = ("class", "organ", "stain", "donor")
 """Tables that every report has, be they empty."""
 
@@ -33,6 +37,7 @@ class Row:
         label: the class.
         overlap: counts of this class alone; without a scored voxel the row says nothing and is left out.
         objects: matches at IoU .5; None where objects were not scored.
+        matches: at each IoU of `THRESHOLDS`, where both sides tell objects apart; else empty.
         extra: what else is known of the row, for the list of cases alone.
         further: more scores, such as those of `FURTHER`; tables show their means over rows. NaN: undefined here.
     """
@@ -43,6 +48,7 @@ class Row:
     label: str
     overlap: Overlap
     objects: ObjectScore | None = None
+    matches: tuple[ObjectScore, ...] = ()
     extra: Mapping[str, float] = field(default_factory=dict)
     further: Mapping[str, float] = field(default_factory=dict)
 
@@ -56,13 +62,30 @@ class Row:
         """What is resampled: the donor, or the image where donors are unknown."""
         return self.group or f"case {self.case}"
 
+    def without_precisions(self) -> Row:
+        """The row where a side does not tell objects apart after all."""
+        return replace(self, matches=(), further={k: v for k, v in self.further.items() if k not in APART})
+
+
+def image_precisions(matches: Sequence[ObjectScore]) -> dict[str, float]:
+    """The scores of `APART` of one image: AP (TP / (TP + FP + FN)) and panoptic quality at IoU .5, mean AP over .5 … .95.
+
+    As the Data Science Bowl 2018 and Sartorius score; without an object on either side all are 1.
+
+    Args:
+        matches: at each IoU of `THRESHOLDS`.
+    """
+    precisions = [score.average_precision for score in matches]
+    return {"ap50": precisions[0], "mean_precision": float(np.mean(precisions)), "pq": matches[0].pq}
+
 
 def summarise(rows: Sequence[Row], bootstrap: Bootstrap | None = None) -> Summary:
     """Make all tables.
 
     `dice` is HuBMAP's: the mean over images (and classes) of each one's Dice; `pooled_dice` and `iou`, `precision`,
     `recall` are of all voxels together. Intervals are over donors. NaN and missing intervals are None. Where rows have
-    `further` scores, each is a mean over the rows where it is defined, with an interval of its own.
+    `further` scores, each is a mean over the rows where it is defined, with an interval of its own. Where both sides tell
+    objects apart, `pooled_mean_precision` is of all images' objects together.
 
     Returns:
         JSON-able: the overall entry (`dice`, `dice_interval`, `pooled_dice`, `pooled_dice_interval`, `iou`, `precision`,
@@ -162,10 +185,20 @@ def _entry(rows: Sequence[Row], bootstrap: Bootstrap) -> Summary:
         "precision": _number(float(total.precision[0])),
         "recall": _number(float(total.recall[0])),
         **means,
+        **_pooled(rows),
         "objects": objects,
         "images": len({row.case for row in rows}),
         "groups": len({row.unit for row in rows}),
     }
+
+
+def _pooled(rows: Sequence[Row]) -> Summary:
+    """Mean AP over IoU of all objects together."""
+    matches = [row.matches for row in rows if row.matches]
+    if not matches:
+        return {}
+    whole = [sum(scores, ObjectScore(0, 0, 0)) for scores in zip(*matches, strict=True)]
+    return {"pooled_mean_precision": float(np.mean([score.average_precision for score in whole]))}
 
 
 def _case(row: Row) -> Summary:
@@ -194,17 +227,17 @@ def _warnings(rows: Sequence[Row], scored: Sequence[Row]) -> list[str]:
         found.append("donors are unknown: intervals take every image for a donor of its own, and may be too narrow")
     if len(scored) < len(rows):
         found.append(f"{len(rows) - len(scored)} of {len(rows)} image-class pairs hold no labelled voxel and are not scored")
-    return found + _empty_masks([row for row in scored if row.further])
+    return found + _empty_masks([row for row in scored if VOLUME.keys() & row.further.keys()])
 
 
 def _empty_masks(rows: Sequence[Row]) -> list[str]:
     """What is said of volumes in which a mask is empty."""
     found = []
-    for name in _further(rows):
+    for name in [name for name in _further(rows) if name in VOLUME]:
         undefined = sum(not math.isfinite(row.further.get(name, math.nan)) for row in rows)
         if undefined:
             found.append(
-                f"{FURTHER.get(name, name)} is undefined in {undefined} of {len(rows)}, where both masks are empty: "
+                f"{VOLUME[name]} is undefined in {undefined} of {len(rows)}, where both masks are empty: "
                 "its mean leaves them out"
             )
     nothing = sum(row.overlap.tp[0] + row.overlap.fp[0] == 0 < row.overlap.fn[0] for row in rows)

@@ -45,6 +45,12 @@ class ObjectOptions:
                 raise RecipeError(f"objects.{name} = {getattr(self, name)}: give a number of 0 or more")
 
 
+def min_voxels(options: ObjectOptions, spacing: Spacing) -> int:
+    """Voxels that the smallest object has at `spacing`; 0 where every object is kept."""
+    voxel = math.prod(spacing.values)
+    return math.ceil(options.min_area / voxel - 1e-9) if options.min_area > voxel else 0
+
+
 class Found(NamedTuple):
     """One object: its outline (None in 3-D) and its row of the table (`table.schema`)."""
 

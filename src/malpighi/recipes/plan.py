@@ -59,8 +59,8 @@ def plan(
 
 def _require_kind(full: Raw, data: DataFacts) -> None:
     """A recipe for slides is not one for volumes."""
-    wanted = {2: "ftu", 3: "vessels"}[data.rank]
-    if full.get("task", "ftu") != wanted:
+    wanted = {2: ("ftu", "instances"), 3: ("vessels",)}[data.rank]
+    if full.get("task", "ftu") not in wanted:
         what = {2: "two-dimensional images", 3: "volumes"}
         raise RecipeError(
             f"recipe {full.get('name', '')}: is for {what[5 - data.rank]} (task = {full.get('task', 'ftu')!r}), the data are "

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from malpighi.annotations.base import UNLABELLED, Annotation
+from malpighi.errors import DataError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
 from malpighi.sampling.augment import AugmentOptions, augment, draw
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Raw voxels (batch, channel, *tile) and targets (batch, class, *tile) uint8 of 0, 1 and 255 = unlabelled."""
+    """Raw voxels (batch, channel, *tile) and targets (batch, class, *tile) uint8 of 0, 1 and 255 = unlabelled.
+
+    To tell objects apart targets are (batch, layer, *tile) float32 in 0 … 1, NaN = unlabelled: see `instance_targets`.
+    """
 
     images: np.ndarray
     targets: np.ndarray
@@ -43,6 +48,7 @@ class TileBatches:
         batch: tiles a batch.
         seed: of the augmentation.
         threads: that read ahead; 2 batches a thread are kept ready.
+        instances: what targets are made of object numbers, see `InstanceOptions`; "none": targets are class layers.
     """
 
     cases: Sequence[OpenCase]
@@ -54,6 +60,7 @@ class TileBatches:
     batch: int
     seed: int
     threads: int = 2
+    instances: str = "none"
 
     def __call__(self, first: int = 0) -> Generator[Batch]:
         """Batches number `first`, `first + 1`, … without end. Closing the iterator ends its threads."""
@@ -76,10 +83,14 @@ class TileBatches:
             return Batch(*_stacked(self.varied(number) for number in numbers))
         images, targets = _stacked(self.read(number) for number in numbers)
         seeds = [item_seed(self.seed, number) for number in numbers]
-        return Batch(*augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values))
+        images, targets = augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values)
+        return Batch(images, self._layers(targets))
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `number` before augmentation: (channel, *read size) and (class, *read size); of volumes of the tile's size."""
+        """Sample `number` before augmentation: (channel, *read size) and (class, *read size); of volumes of the tile's size.
+
+        To tell objects apart the second is (1, *read size) uint16 object numbers, among which 255 is no object but unlabelled.
+        """
         index, box = self.draw(number)
         context = self.context if len(self.tile) == 2 else 1
         grown = box.grow(tuple(round(side * (context - 1) / 2) for side in self.tile))
@@ -101,13 +112,63 @@ class TileBatches:
     def _pair(self, case: OpenCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
         return case.source.read_at(box, self.spacing), self._target(case, box)
 
+    def _layers(self, targets: np.ndarray) -> np.ndarray:
+        """What the network shall give, of what the warp left: a warp bends distances and turns vectors, so they come last."""
+        if self.instances == "none":
+            return targets
+        from malpighi.sampling.instance_targets import instance_targets
+
+        return instance_targets(np.stack([parted(numbers) for numbers in targets[:, 0]]), self.instances)
+
     def _target(self, case: OpenCase, box: Box) -> np.ndarray:
         """Class layers of `box`; beyond the border mirrored as the image is, or a mirrored object would be background."""
         annotation = case.annotation
         assert annotation is not None, "training cases are labelled"
         shape = case.source.space.shape_at(self.spacing)
+        if self.instances != "none":
+            number = lambda inside: tile_numbers(annotation, inside, self.spacing)[None]  # noqa: E731
+            return read_padded(number, box, shape, "reflect", np.dtype(np.uint16), 1)
         draw = lambda inside: annotation.rasterise(inside, self.spacing)  # noqa: E731
         return read_padded(draw, box, shape, "reflect", np.dtype(np.uint8), len(annotation.classes))
+
+
+def tile_numbers(annotation: Annotation, box: Box, spacing: Spacing) -> np.ndarray:
+    """Object numbers of `box`, renumbered from 1 within it: (*spatial) uint16, `UNLABELLED` (255) where nobody said.
+
+    255 is left out of the numbers, so that it means in a warp what it means in class layers. Where the file does not tell
+    objects apart they are the connected components of what is in the box.
+
+    Raises:
+        DataError: 65,000 objects in one tile.
+    """
+    layer = annotation.rasterise(box, spacing)[0]
+    if annotation.has_objects:
+        found = annotation.instances(box, spacing)
+        names, inverse = np.unique(found, return_inverse=True)
+        rank = np.cumsum(names > 0) * (names > 0)  # 0, and what is below, is background
+        numbers = rank[inverse].reshape(found.shape)
+    else:
+        import cv2
+
+        numbers = cv2.connectedComponents((layer == 1).view(np.uint8), connectivity=8)[1]
+    if numbers.max(initial=0) >= 65_000:
+        raise DataError(f"{annotation.name}: {numbers.max()} objects in {box}; that is no image of objects, check the labels")
+    numbers = numbers + (numbers >= UNLABELLED)
+    numbers[layer == UNLABELLED] = UNLABELLED
+    return numbers.astype(np.uint16)
+
+
+def parted(numbers: np.ndarray) -> np.ndarray:
+    """Numbers as a warp left them → one number a connected piece, (y, x) int32, -1 where nobody said.
+
+    An object that the mirrored border shows twice is two objects.
+    """
+    from skimage.measure import label
+
+    unknown = numbers == UNLABELLED
+    pieces = label(np.where(unknown, 0, numbers), background=0, connectivity=2).astype(np.int32)
+    pieces[unknown] = -1
+    return pieces
 
 
 def _stacked(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,12 @@ from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.inference.store import MANIFEST
-from malpighi.metrics.instances import Intersections, ObjectScore, match
+from malpighi.metrics.instances import THRESHOLDS, Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
-from malpighi.metrics.report import Row, summarise
+from malpighi.metrics.report import Row, image_precisions, summarise
 from malpighi.metrics.tolerance import Tolerance
-from malpighi.objects.label import find_components
 from malpighi.sampling.cases import Case, open_case, open_labels
+from malpighi.tasks.instances import numbered
 from malpighi.tasks.pairs import Pair, find_truth, match_predictions
 from malpighi.tasks.pictures import Scored, choose, comparison_picture, volume_pictures
 from malpighi.tasks.prediction import Prediction
@@ -61,7 +61,8 @@ def evaluate(
 
     Returns:
         As `metrics.report.summarise`: "dice", … and "by" class, organ, stain and donor; "missing": cases of the truth
-        without a prediction. Where there are volumes also "surface_dice", "nsd", "cldice", "betti0_error" (see
+        without a prediction. Where both sides tell objects apart also "ap50", "mean_precision", "pq" and
+        "pooled_mean_precision". Where there are volumes also "surface_dice", "nsd", "cldice", "betti0_error" (see
         `volume_scores`), "nsd_tolerance".
 
     Raises:
@@ -108,22 +109,30 @@ def score_pairs(
     """Rows of every pair, and each case with its mean Dice for choosing pictures."""
     rows: list[Row] = []
     scored: list[Scored] = []
+    apart: tuple[bool, ...] = (False, False)
     with (talk or Talk()).bar("scoring", total=len(pairs)) as advance:
         for pair in pairs:
-            found = score_pair(pair, classes, objects, tolerance)
+            found, told = score_pair(pair, classes, objects, tolerance)
             rows += found
+            apart = tuple(a or b for a, b in zip(apart, told, strict=True))
             dice = [row.overlap.dice[0] for row in found if row.scored]
             scored.append(Scored(pair.case.id, float(np.mean(dice)) if dice else float("nan"), pair))
             advance()
-    return rows, scored
+    return (rows if all(apart) else [row.without_precisions() for row in rows]), scored
 
 
-def score_pair(pair: Pair, classes: tuple[str, ...], objects: bool = True, tolerance: Tolerance = NSD_TOLERANCE) -> list[Row]:
-    """One row a class that the case's truth speaks of."""
+def score_pair(
+    pair: Pair, classes: tuple[str, ...], objects: bool = True, tolerance: Tolerance = NSD_TOLERANCE
+) -> tuple[list[Row], tuple[bool, bool]]:
+    """One row a class that the case's truth speaks of; whether prediction and truth tell objects of this image apart.
+
+    A label image with one object or none looks like a mask: whether a side tells objects apart is known of all its images.
+    """
     truth, space = _open_truth(pair.case, classes)
     prediction = _open_prediction(pair, space, classes)
     try:
-        return score_image(prediction, truth, pair.case, objects, tolerance)
+        told = (prediction.has_objects, truth.has_objects) if objects else (False, False)
+        return score_image(prediction, truth, pair.case, objects, tolerance, apart=objects), told
     finally:
         prediction.close()
         truth.close()
@@ -149,9 +158,17 @@ def _open_prediction(pair: Pair, space: Space, classes: tuple[str, ...]) -> Anno
 
 
 def score_image(
-    prediction: Annotation, truth: Annotation, case: Case, objects: bool = True, tolerance: Tolerance = NSD_TOLERANCE
+    prediction: Annotation,
+    truth: Annotation,
+    case: Case,
+    objects: bool = True,
+    tolerance: Tolerance = NSD_TOLERANCE,
+    apart: bool = False,
 ) -> list[Row]:
     """Rows of one image, box by box at level 0: memory does not depend on its size. Volumes get `volume_scores` too.
+
+    Args:
+        apart: both sides tell objects apart: `image_precisions` are given too.
 
     Raises:
         DataError: prediction and truth have no class in common.
@@ -169,11 +186,12 @@ def score_image(
         )
     rows = []
     for k, (name, (p, t)) in enumerate(layers.items()):
-        score = _objects(prediction, p, truth, t, boxes) if objects and total.voxels[k] else None
-        further = {}
+        found = _objects(prediction, p, truth, t, boxes) if objects and total.voxels[k] else ()
+        further = image_precisions(found) if apart and found else {}
         if space.rank == 3 and total.voxels[k]:
-            further = volume_scores(_layer(prediction, p, space), _layer(truth, t, space), space, tolerance)
-        rows.append(Row(case.id, case.group, dict(case.attributes), name, total.of(k), score, further=further))
+            further |= volume_scores(_layer(prediction, p, space), _layer(truth, t, space), space, tolerance)
+        score, matches = (found[0] if found else None), (found if apart else ())
+        rows.append(Row(case.id, case.group, dict(case.attributes), name, total.of(k), score, matches, further=further))
     return rows
 
 
@@ -195,9 +213,10 @@ def class_layers(prediction: Annotation, truth: Annotation) -> dict[str, tuple[i
     return shared
 
 
-def _objects(prediction: Annotation, p: int, truth: Annotation, t: int, boxes: Sequence[Box]) -> ObjectScore:
-    """Objects matched at IoU .5; what nobody labelled is left out on both sides."""
-    predicted, true = _numbered(prediction, p, truth), _numbered(truth, t, truth)
+def _objects(prediction: Annotation, p: int, truth: Annotation, t: int, boxes: Sequence[Box]) -> tuple[ObjectScore, ...]:
+    """Objects matched at each IoU of `THRESHOLDS`, .5 first; what nobody labelled is left out on both sides."""
+    space = truth.space
+    predicted, true = (numbered(each, k, space.spacing, space.shape) for each, k in ((prediction, p), (truth, t)))
     shared = Intersections()
     for box in boxes:
         labels, wanted = predicted(box), true(box)
@@ -205,17 +224,8 @@ def _objects(prediction: Annotation, p: int, truth: Annotation, t: int, boxes: S
         if unknown.any():
             labels, wanted = np.where(unknown, 0, labels), np.where(unknown, 0, wanted)
         shared.add(labels, wanted)
-    return match(shared.pairs())
-
-
-def _numbered(annotation: Annotation, layer: int, truth: Annotation) -> Callable[[Box], np.ndarray]:
-    """Object numbers of one class, box by box: as the file tells objects apart, else connected components."""
-    spacing = truth.space.spacing
-    if annotation.has_objects:
-        name = annotation.classes[layer]
-        return lambda box: annotation.instances(box, spacing, (name,))
-    components = find_components(lambda box: annotation.rasterise(box, spacing)[layer] == 1, truth.space.shape)
-    return components.labels
+    pairs = shared.pairs()
+    return tuple(match(pairs, threshold) for threshold in THRESHOLDS)
 
 
 def case_picture(scored: Scored, classes: tuple[str, ...]) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from malpighi.errors import RecipeError
 from malpighi.geometry import Box
 from malpighi.images import Source
+from malpighi.images.base import Damage
 from malpighi.images.cache import tiles
 from malpighi.images.scaled import ScaledSource
 from malpighi.inference.backends import Precision, torch_forward
@@ -63,8 +64,15 @@ def tile_stride(network: Network) -> tuple[int, ...]:
     return (1,) * len(stride) if getattr(network, "slices", None) else stride
 
 
-def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None) -> Source:
-    """The image as the network takes it: on a scale of its own where the recipe says so, measured in one pass if it is new."""
+def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None, channels: int = 0) -> Source:
+    """The image as the network takes it: on a scale of its own where the recipe says so, measured in one pass if it is new.
+
+    Args:
+        channels: that the network takes; 0: not known yet. To one that tells objects apart in RGB, an image of one channel is
+            given as three equal ones: nuclei are nuclei in grey too.
+    """
+    if recipe.task == "instances" and channels == 3 and len(source.channels) == 1:
+        source = RepeatedSource(source, ("red", "green", "blue"))
     if recipe.intensity.per == "dataset":
         return source
     with (talk or Talk()).bar("measuring intensities", total=1) as advance:
@@ -78,6 +86,31 @@ def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None) -> 
         intensity = measure_image(source, recipe.intensity, on_progress=on_progress)
         on_progress(1.0)  # also where it was known from before
         return ScaledSource(source, intensity)
+
+
+class RepeatedSource(Source):
+    """An image of one channel as several equal ones.
+
+    Args:
+        source: closed with this one.
+        channels: names that the channels get.
+    """
+
+    def __init__(self, source: Source, channels: tuple[str, ...]) -> None:
+        self._source = source
+        super().__init__(source.name, source.space, source.dtype, channels, source.fill)
+        self.on_damage = source.on_damage
+
+    def _read(self, box: Box, level: int) -> np.ndarray:
+        return np.repeat(self._source.read(box, level), len(self.channels), axis=0)
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What the source beneath could not decode."""
+        return self._source.damage
+
+    def _close(self) -> None:
+        self._source.close()
 
 
 def predict_image(
@@ -94,7 +127,7 @@ def predict_image(
     progress: Progress | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[tuple[Box, np.ndarray]]:
-    """Finished boxes of `source` with their probabilities, (class, *spatial) float32; see `inference.predict`.
+    """Finished boxes of `source` with their probabilities, (output, *spatial) float32; see `inference.predict`.
 
     Glass is found at low resolution and left out where the options say so. A tile larger than the image is made smaller.
 
@@ -109,7 +142,7 @@ def predict_image(
         forward,
         source,
         inputs.spacing,
-        len(inputs.classes),
+        len(inputs.outputs),
         fitted,
         region=region,
         keep=_kept(source, inputs, options, within),
@@ -142,7 +175,7 @@ def fit_cache(source: Source, inputs: Inputs, options: PredictOptions) -> None:
     if source.space.rank < 3:
         return
     shape, grid = source.space.shape_at(inputs.spacing), options.grid(source.space.shape_at(inputs.spacing))
-    parts = columns(Box.of_shape(shape), ALIGN[len(shape)], grid, len(inputs.classes), options.budget(len(shape)))
+    parts = columns(Box.of_shape(shape), ALIGN[len(shape)], grid, len(inputs.outputs), options.budget(len(shape)))
     layer = max(part.grow((0, *grid.tile[1:])).clip(shape).volume // part.size[0] for part in parts)
     level = source.space.shapes[source.space.level_for(inputs.spacing)]
     voxels = 2 * grid.tile[0] * layer * math.prod(level) / math.prod(shape)

@@ -60,7 +60,16 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
     shapes = [case.source.space.shape_at(spacing) for case in trained]
     draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground, labelled)
     batches = TileBatches(
-        trained, draw, spacing, tile, recipe.data.context, recipe.augment, options.batch, options.seed, options.loaders
+        trained,
+        draw,
+        spacing,
+        tile,
+        recipe.data.context,
+        recipe.augment,
+        options.batch,
+        options.seed,
+        options.loaders,
+        recipe.instances.kind,
     )
     return Material(trained, held, inputs, batches)
 
@@ -69,9 +78,9 @@ def _inputs(cases: Sequence[OpenCase], classes: tuple[str, ...], recipe: Recipe,
     """What the network is given: raw voxels of one type and their scale, or voxels that are scaled image by image."""
     channels = len(cases[0].source.channels)
     if recipe.intensity.per == "image":
-        return Inputs(classes, channels, spacing, Intensity.identity(channels))
+        return Inputs(classes, channels, spacing, Intensity.identity(channels), layers=recipe.instances.layers)
     intensity = measure_intensity([case.source for case in cases], recipe.intensity, spacing)
-    return Inputs(classes, channels, spacing, intensity, cases[0].source.dtype.name)
+    return Inputs(classes, channels, spacing, intensity, cases[0].source.dtype.name, recipe.instances.layers)
 
 
 def _scaled(case: OpenCase, recipe: Recipe, advance: Callable[..., None]) -> OpenCase:

@@ -193,6 +193,8 @@ def save_augmented(run: Path, batches: TileBatches) -> None:
     chosen = [batches.make(n) for n in range(-(-SHOWN // batches.batch))]
     after = np.concatenate([batch.images for batch in chosen])[:SHOWN]
     wanted = np.concatenate([batch.targets for batch in chosen])[:SHOWN]
+    if batches.instances != "none":
+        wanted = wanted[:, :1]  # the layer that is 1 in objects
     folder = run / "pictures"
     folder.mkdir(exist_ok=True)
     (folder / "augmented.png").write_bytes(png(augmented_samples(after, wanted, before)))

@@ -21,6 +21,7 @@ from malpighi.recipes.load import build
 from malpighi.recipes.plan import plan
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.survey import Survey
+from malpighi.tasks.instances import require_instances
 
 PACKAGES = (
     "malpighi",
@@ -62,6 +63,7 @@ def prepare(raw: Mapping[str, Any], survey: Survey) -> Prepared:
             f"{survey.table.root}: the images are in {facts.unit} and the recipe's data.unit is {recipe.data.unit}; "
             "give the images' µm per pixel with --spacing, or let data.unit be auto"
         )
+    require_instances(recipe, recipe.data.classes or survey.table.classes)
     _require_network(recipe, facts.channels)
     return Prepared(recipe, tuple(choices), machine)
 
@@ -71,7 +73,7 @@ def _require_network(recipe: Recipe, channels: int) -> None:
     from malpighi.models.build import build_network
     from malpighi.tasks.image import require_stride
 
-    network = build_network(replace(recipe.model, pretrained="never"), channels, max(1, len(recipe.data.classes)))
+    network = build_network(replace(recipe.model, pretrained="never"), channels, _outputs(recipe))
     require_stride(replace(recipe.predict, tile=recipe.data.tile), network.stride, "data.tile")
     if slices := getattr(network, "slices", None):  # in prediction the tile is a stack through which the slices slide
         depth = recipe.data.sides(3)[0]
@@ -79,6 +81,11 @@ def _require_network(recipe: Recipe, channels: int) -> None:
             raise RecipeError(f"data.tile {recipe.data.tile}: a network on {slices[0]} slices takes tiles {slices[0]} deep")
     else:
         require_stride(recipe.predict, network.stride)
+
+
+def _outputs(recipe: Recipe) -> int:
+    """What the network gives, as far as the recipe says it."""
+    return len(recipe.instances.layers) or max(1, len(recipe.data.classes))
 
 
 def machine_facts() -> MachineFacts:
@@ -152,9 +159,7 @@ def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) 
     filled.setdefault("model", {})["pretrained"] = "never"
     recipe = build(filled)
     shape = (recipe.train.batch, data.channels, *recipe.data.sides(data.rank))
-    seconds = time_steps(
-        lambda: build_network(recipe.model, data.channels, max(1, len(recipe.data.classes))), shape, machine.device
-    )
+    seconds = time_steps(lambda: build_network(recipe.model, data.channels, _outputs(recipe)), shape, machine.device)
     return StepTimes(seconds)
 
 

@@ -32,6 +32,7 @@ class Inputs:
         spacing: working spacing.
         intensity: raw voxels → network input.
         dtype: of the images' values, "uint8", …: `intensity` fits no other. Empty: not known, and not checked.
+        layers: what a network that tells objects apart gives instead of its one class, see `InstanceOptions.layers`.
     """
 
     classes: tuple[str, ...]
@@ -39,20 +40,26 @@ class Inputs:
     spacing: Spacing
     intensity: Intensity
     dtype: str = ""
+    layers: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the network gives, in order: its classes, or the layers of which their objects are made."""
+        return self.layers or self.classes
 
     def as_facts(self) -> dict[str, str]:
         """Strings to keep beside the weights."""
         spacing = {"values": self.spacing.values, "unit": self.spacing.unit}
         facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.as_dict()}
-        return {key: json.dumps(value) for key, value in {**facts, "dtype": self.dtype}.items()}
+        return {key: json.dumps(value) for key, value in {**facts, "dtype": self.dtype, "layers": self.layers}.items()}
 
     @classmethod
     def from_facts(cls, facts: dict[str, str]) -> Inputs:
         """Back from `as_facts`."""
         read = {key: json.loads(facts[key]) for key in ("classes", "channels", "spacing", "intensity")}
         spacing = Spacing(tuple(read["spacing"]["values"]), read["spacing"]["unit"])
-        dtype = json.loads(facts.get("dtype", '""'))
-        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]), dtype)
+        dtype, layers = json.loads(facts.get("dtype", '""')), tuple(json.loads(facts.get("layers", "[]")))
+        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]), dtype, layers)
 
     def check(self, source: Source) -> None:
         """Refuse an image that the network cannot take.
@@ -111,7 +118,7 @@ class TrainedRun:
         from malpighi.training.checkpoint import load_weights
 
         options = replace(self.recipe.model, pretrained="never")
-        network = build_network(options, self.inputs.channels, len(self.inputs.classes))
+        network = build_network(options, self.inputs.channels, len(self.inputs.outputs))
         load_weights(self.path, network)
         return network.eval()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Spacing
+from malpighi.objects.measure import min_voxels
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
 from malpighi.reports.runfolder import read_json
@@ -23,8 +24,10 @@ from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
 from malpighi.tasks.run import RECIPE, Inputs
 from malpighi.tasks.talk import Talk, peak_memory_mb
+from malpighi.training.metrics_file import read_metrics
 
 if TYPE_CHECKING:
+    from malpighi.models.losses import Loss
     from malpighi.training.loop import FitResult
 
 PLAN, SUMMARY, SCORES, ENVIRONMENT = "plan.json", "summary.json", "scores.json", "environment.json"
@@ -163,11 +166,12 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str,
     scoring = time.monotonic()
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
-    talk.say(f"best validation Dice {result.best_score:.4f} at step {result.best_step}; scoring the kept weights")
+    talk.say(f"best validation {said(recipe)} {result.best_score:.4f} at step {result.best_step}; scoring the kept weights")
     score_held_out(run, [table.cases[i] for i in fold.validation], material.inputs.classes, talk)
     # of all sittings: a run that was interrupted has trained before this process began
     seconds = before + result.train_seconds + result.validation_seconds + time.monotonic() - scoring
-    summary = {"run": str(run), **_summary(result, material.inputs, recipe, fold), "seconds": round(seconds, 1)}
+    best = _best(run, result)
+    summary = {"run": str(run), **_summary(result, material.inputs, recipe, fold), **best, "seconds": round(seconds, 1)}
     write_json(run / SUMMARY, summary)
     talk.say(f"report: {write_training_report(run)}")
     return summary
@@ -179,20 +183,47 @@ def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult
     from lightning_fabric import Fabric
 
     from malpighi.models.build import build_network
-    from malpighi.tasks.ftu import ftu_task
-    from malpighi.tasks.validation import Validator
     from malpighi.training.loop import PRECISIONS, Fit, fit
 
     inputs, options = material.inputs, recipe.train
     torch.manual_seed(options.seed)
-    network = build_network(recipe.model, inputs.channels, len(inputs.classes))
-    task = ftu_task(recipe, len(inputs.classes))
+    network = build_network(recipe.model, inputs.channels, len(inputs.outputs))
     device = machine_facts().device
     fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
-    validator = Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes)
-    work = Fit(network, material.batches, inputs.intensity.apply, task.loss, validator.quick, inputs.as_facts())
+    loss, validate = _judged(material, recipe, device)
+    work = Fit(network, material.batches, inputs.intensity.apply, loss, validate, inputs.as_facts())
     with talk.bar("training", total=options.steps) as advance:
-        return fit(work, options, recipe.optim, run, fabric, _Steps(advance))
+        return fit(work, options, recipe.optim, run, fabric, _Steps(advance, said(recipe)))
+
+
+def _judged(material: Material, recipe: Recipe, device: str) -> tuple[Loss, Callable[[Any], dict[str, Any]]]:
+    """What a step is judged by, and a network: its loss and its score on held-out images."""
+    inputs, options = material.inputs, recipe.train
+    if recipe.task == "instances":
+        from malpighi.models.instance_losses import InstanceLoss
+        from malpighi.tasks.instances import InstanceValidator
+
+        smallest = min_voxels(recipe.objects, inputs.spacing)
+        judge = InstanceValidator(material.held, inputs, recipe.predict, recipe.instances, smallest, device, options)
+        return InstanceLoss(recipe.instances.kind), judge.quick
+    from malpighi.tasks.ftu import ftu_task
+    from malpighi.tasks.validation import Validator
+
+    task = ftu_task(recipe, len(inputs.classes))
+    return task.loss, Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes).quick
+
+
+def said(recipe: Recipe) -> str:
+    """What the score of a run is called."""
+    return "AP50" if recipe.task == "instances" else "Dice"
+
+
+def _best(run: Path, result: FitResult) -> dict[str, Any]:
+    """Dice at the kept step, and what else was scored there: the score itself need not be Dice."""
+    rows = [row for row in read_metrics(run / "metrics.jsonl") if row.get("step") == result.best_step]
+    kept: dict[str, Any] = next((row["validation"] for row in reversed(rows) if row.get("validation")), {})
+    more: dict[str, Any] = {name: kept[name] for name in ("dice", "ap50", "mean_precision") if name in kept}
+    return {"best_dice": more.pop("dice", result.best_score), **more}
 
 
 def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], talk: Talk) -> None:
@@ -218,13 +249,13 @@ def score_held_out(run: Path, cases: Sequence[Case], classes: tuple[str, ...], t
 
 
 class _Steps:
-    """Shows the loop's state on the bar: how far, loss, best Dice."""
+    """Shows the loop's state on the bar: how far, loss, best score."""
 
-    def __init__(self, advance: Callable[..., None]) -> None:
-        self.advance, self.shown = advance, 0
+    def __init__(self, advance: Callable[..., None], said: str = "Dice") -> None:
+        self.advance, self.said, self.shown = advance, said, 0
 
     def __call__(self, step: int, loss: float, score: float) -> None:
-        text = f"training  loss {loss:.3f}" + (f"  best Dice {score:.3f}" if score >= 0 else "")
+        text = f"training  loss {loss:.3f}" + (f"  best {self.said} {score:.3f}" if score >= 0 else "")
         self.advance(step - self.shown, text=text)
         self.shown = step
 
@@ -233,7 +264,6 @@ def _summary(result: FitResult, inputs: Inputs, recipe: Recipe, fold: Fold) -> d
     """What summary.json says besides the run's name and time."""
     return {
         **result.as_dict(),
-        "best_dice": result.best_score,
         "data_share": result.data_seconds / max(result.train_seconds, 1e-9),
         "peak_memory_mb": peak_memory_mb(),
         "device": machine_facts().name,
