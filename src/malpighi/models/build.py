@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from malpighi.errors import DependencyError, RecipeError
+from malpighi.errors import RecipeError
+from malpighi.models.encoders import check_encoder, with_weights
 
 if TYPE_CHECKING:
     from malpighi.models.network import Network
@@ -179,10 +178,10 @@ def _encoder_decoder(options: ModelOptions, in_channels: int, classes: int) -> E
 
     arguments = DECODERS[options.architecture](options)
     common = {"encoder_name": f"tu-{options.encoder}", "in_channels": in_channels, "classes": classes, **arguments}
-    _check_encoder(options.encoder)
+    check_encoder(options.encoder)
     body = None
     if options.pretrained != "never":
-        body = _with_weights(lambda: smp.create_model(encoder_weights=True, **common), options)
+        body = with_weights(lambda: smp.create_model(encoder_weights=True, **common), options.encoder, options.pretrained)
     if body is None:
         try:
             body = smp.create_model(encoder_weights=None, **common)
@@ -195,53 +194,3 @@ def _encoder_decoder(options: ModelOptions, in_channels: int, classes: int) -> E
     if options.stem:
         body = with_stem(body, in_channels, options.decoder_channels or DECODER_CHANNELS)
     return EncoderDecoder(body, in_channels=in_channels, classes=classes, stride=stride, dropout=options.dropout)
-
-
-def _check_encoder(name: str) -> None:
-    import difflib
-
-    import timm
-
-    if timm.is_model(name):
-        return
-    near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], timm.list_models(), n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; `timm.list_models()` lists them"
-    raise RecipeError(f"model.encoder {name!r} is not a timm model{hint}")
-
-
-def _with_weights(make: Callable[[], object], options: ModelOptions):  # type: ignore[no-untyped-def]
-    """The network with published encoder weights, or None (warned) where they cannot be had."""
-    try:
-        with _quick_hub():
-            return make()
-    except Exception as error:  # the hub, timm and torch each raise their own
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        if options.pretrained == "required":
-            raise DependencyError(
-                f'model.pretrained = "required", but the weights of {options.encoder} cannot be had ({reason}); '
-                'connect to the model hub once, or set model.pretrained = "preferred"'
-            ) from error
-        warnings.warn(
-            f"no pretrained weights for {options.encoder} ({reason}): training starts from random weights", stacklevel=3
-        )
-        return None
-
-
-@contextmanager
-def _quick_hub() -> Iterator[None]:
-    """Use what is cached, without minutes of retries, where the model hub cannot be reached."""
-    import socket
-    from urllib.parse import urlparse
-
-    from huggingface_hub import constants
-
-    was = constants.HF_HUB_OFFLINE
-    try:
-        host = urlparse(constants.ENDPOINT).hostname or "huggingface.co"
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = was

@@ -1,0 +1,144 @@
+"""Encoders of `timm`: whether one is known, its published weights where they can be had, and one that ends in feature maps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from malpighi.errors import DependencyError, RecipeError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_PROBE = 160  # px: inception_v3 takes no less than 75, and 160 is a multiple of 32
+
+
+def check_encoder(name: str) -> None:
+    """Stop at an encoder that `timm` does not know; the message names near ones.
+
+    Raises:
+        RecipeError: no such encoder.
+    """
+    import difflib
+
+    import timm
+
+    if timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], timm.list_models(), n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; `timm.list_models()` lists them"
+    raise RecipeError(f"model.encoder {name!r} is not a timm model{hint}")
+
+
+def with_weights(make: Callable[[], Any], encoder: str, pretrained: str) -> Any:
+    """What `make` makes with published encoder weights, or None (warned) where they cannot be had.
+
+    Raises:
+        DependencyError: they cannot be had, and `pretrained` is "required".
+    """
+    try:
+        with _quick_hub():
+            return make()
+    except Exception as error:  # the hub, timm and torch each raise their own
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        if pretrained == "required":
+            raise DependencyError(
+                f'model.pretrained = "required", but the weights of {encoder} cannot be had ({reason}); '
+                'connect to the model hub once, or set model.pretrained = "preferred"'
+            ) from error
+        warnings.warn(f"no pretrained weights for {encoder} ({reason}): training starts from random weights", stacklevel=3)
+        return None
+
+
+@contextmanager
+def _quick_hub() -> Iterator[None]:
+    """Use what is cached, without minutes of retries, where the model hub cannot be reached."""
+    import socket
+    from urllib.parse import urlparse
+
+    from huggingface_hub import constants
+
+    was = constants.HF_HUB_OFFLINE
+    try:
+        host = urlparse(constants.ENDPOINT).hostname or "huggingface.co"
+        socket.create_connection((host, 443), timeout=5).close()
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was
+
+
+def map_encoder(name: str, pretrained: str, in_channels: int, stride: int) -> tuple[nn.Module, int]:
+    """The network `name` up to the features that its own classifier pools, as maps, and how many channels they have.
+
+    For other than 3 input channels `timm` adapts the published first layer, see `ModelOptions.pretrained`.
+
+    Args:
+        name: of a `timm` model.
+        pretrained: "preferred", "required" or "never".
+        in_channels: of the image.
+        stride: of the maps; 16 trades the last halving for dilation.
+
+    Raises:
+        RecipeError: no such model, none that gives feature maps at any size of image, or none at this stride.
+        DependencyError: "required" weights that cannot be had.
+    """
+    import timm
+
+    check_encoder(name)
+
+    def make(weights: bool) -> Any:
+        at = {} if stride == 32 else {"output_stride": stride}
+        return timm.create_model(name, pretrained=weights, in_chans=in_channels, num_classes=0, global_pool="", **at)
+
+    body = with_weights(lambda: make(True), name, pretrained) if pretrained != "never" else None
+    if body is None:
+        try:
+            body = make(False)
+        except (TypeError, AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise _unfit(name, stride, error) from error
+    return body, _map_channels(body, name, in_channels, stride)
+
+
+def _map_channels(body: nn.Module, name: str, in_channels: int, stride: int) -> int:
+    """Channels of the feature maps that `body` gives, found by trying a small image."""
+    import torch
+
+    was = body.training
+    try:
+        with torch.inference_mode():
+            features = body.eval()(torch.zeros(1, in_channels, _PROBE, _PROBE))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _mapless(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    finally:
+        body.train(was)
+    shape = tuple(features.shape)
+    steps = _PROBE // stride
+    if len(shape) != 4 or max(shape[2:]) > 2 * steps or shape[2] != shape[3]:
+        raise _mapless(name, f"it gives {shape} for an image of {_PROBE} × {_PROBE}")
+    if shape[2] < steps // 2:
+        raise RecipeError(
+            f"model.encoder {name!r} gives maps of {shape[2]} × {shape[3]} for an image of {_PROBE} × {_PROBE}, too coarse for "
+            f"model.stride = {stride}; choose one such as resnet18, efficientnet_b0 or convnext_tiny"
+        )
+    return shape[1]
+
+
+def _mapless(name: str, reason: str) -> RecipeError:
+    return RecipeError(
+        f"model.encoder {name!r} gives no feature maps of images of any size ({reason}); choose a convolutional one such as "
+        "resnet18, efficientnet_b0, convnext_tiny, regnetx_002 or inception_v3"
+    )
+
+
+def _unfit(name: str, stride: int, error: Exception) -> RecipeError:
+    if stride != 32:
+        return RecipeError(
+            f"model.stride {stride}: {name!r} cannot leave out its last halving; set model.stride = 32, or choose an encoder "
+            "that can, such as resnet18, regnetx_002, efficientnet_b0 or convnext_tiny"
+        )
+    return RecipeError(f"model.encoder {name!r} cannot be built ({error}); choose one such as resnet18 or efficientnet_b0")
