@@ -139,7 +139,7 @@ def scene(seed, images=8, cells=6):
         true, guess = np.zeros((SIDE, SIDE), int), np.zeros((SIDE, SIDE), int)
         for cell in range(cells):
             y, x = 16 * (cell // 3) + 3, 16 * (cell % 3) + 3
-            dy, dx = draw.integers(-2, 3, 2)
+            dy, dx = draw.integers(-1, 3, 2)
             true[y : y + 9, x : x + 9] = cell + 1
             if draw.random() < 0.9:
                 guess[y + dy : y + dy + 9, x + dx : x + dx + 9] = cell + 1
@@ -222,7 +222,7 @@ def test_is_brute_force(seed):
     images = scene(seed)
     wanted = [brute_force(images, c) for c in range(CLASSES)]
     assert scored(images).average_precisions(verified=False) == pytest.approx(wanted, abs=1e-12)
-    assert min(wanted) > 0.1
+    assert min(wanted) > 0.05
     assert max(wanted) < 1
 
 
