@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from malpighi.errors import RecipeError
+from malpighi.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LAYERS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -44,3 +47,46 @@ class InstanceOptions:
     def layers(self) -> tuple[str, ...]:
         """What the network gives; empty where it gives classes."""
         return LAYERS[self.kind]
+
+
+SMOOTHED = 1.0
+"""Standard deviation in pixels of the Gaussian that takes the grain off a predicted distance before its peaks are counted."""
+
+
+def decode(layers: np.ndarray, options: InstanceOptions) -> np.ndarray:
+    """Objects from the layers that a network gives. The same layers give the same numbers, on any machine.
+
+    "distance": hills of the distance within the foreground (`flood.hills`). "flow": pixels that walk to one place
+    (`follow.follow`). Either way every connected piece of foreground holds at least one object; leave small ones out afterwards.
+
+    Args:
+        layers: (layer, y, x) float, 0 … 1, in the order of `options.layers`; NaN where nothing was predicted: background.
+        options: which kind, from which probability on, and so forth.
+
+    Returns:
+        (y, x) int32, 1 … n without gaps in order of the objects' first pixels; 0 in the background.
+
+    Raises:
+        DataError: the layers are not those of this kind.
+        ValueError: the options are of no kind.
+    """
+    import numpy as np
+
+    if options.kind == "none":
+        raise ValueError('instances of kind "none" have nothing to decode; their objects are connected components of the mask')
+    if layers.ndim != 3 or len(layers) != len(options.layers):
+        raise DataError(f"layers of shape {layers.shape}: {options.kind!r} needs {' '.join(options.layers)}, then y and x")
+    if layers.size == 0:
+        return np.zeros(layers.shape[1:], np.int32)
+    foreground = layers[0] >= options.foreground
+    if options.kind == "flow":
+        from malpighi.objects.follow import follow
+
+        return follow(2 * layers[1:].astype(np.float32) - 1, foreground, options.steps)
+
+    import cv2
+
+    from malpighi.objects.flood import hills
+
+    known = np.nan_to_num(layers[1].astype(np.float32))
+    return hills(cv2.GaussianBlur(known, (0, 0), SMOOTHED), foreground, options.seed)
