@@ -82,7 +82,7 @@ def test_layers_of_distance():
 def test_a_warp_comes_before_the_layers():
     batches = _batches("flow", preset="standard")
     batches = TileBatches(**{**batches.__dict__, "batch": 6})
-    images, targets = batches.make(1)
+    _images, targets = batches.make(1)
     assert targets.shape == (6, 3, 32, 32)
     inside = targets[:, 0] == 1
     assert inside.any()

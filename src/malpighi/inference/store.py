@@ -38,6 +38,9 @@ _SHARD: dict[int, tuple[int | tuple[int, ...], int | tuple[int, ...]]] = {
 class PredictionStore:
     """Writes labels (one 0/1 image a class) and, on request, probabilities; knows which boxes are done.
 
+    Of a network that tells objects apart it takes layers, and afterwards, by `write_mask`, the label image of object numbers
+    that was made of them.
+
     ```
     prediction/  labels.ome.zarr/labels/CLASS   [probabilities.ome.zarr]   manifest.json
     ```
@@ -65,6 +68,7 @@ class PredictionStore:
         *,
         probabilities: bool = False,
         top: float = 0.0,
+        layers: Sequence[str] = (),
         fingerprint: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
@@ -76,6 +80,8 @@ class PredictionStore:
             thresholds: one a class; a voxel belongs to it where its probability is at least this.
             top: where not 0, instead of `thresholds`: so many per cent of the image's voxels are of each class. Masks are
                 written when all of them are known, by `decide`.
+            layers: of `add`, where these are no classes: they are kept as probabilities are, and `read_layers` gives them
+                back. The label image of the one class takes 32 bits, and is for the caller to write.
             fingerprint: what the result depends on (see `file_fingerprint`), as JSON would hold it: a run goes on only
                 where this is the same.
             overwrite: begin again whatever is there.
@@ -96,13 +102,22 @@ class PredictionStore:
         common: dict[str, Any] = {"chunk": chunk, "shard": shard, "resume": resumed, "overwrite": not resumed}
         self._labels = [
             ZarrWriter(
-                self.path / LABELS / "labels" / name, shape, spacing, np.uint8, kind="labels", classes={1: name}, **common
+                self.path / LABELS / "labels" / name,
+                shape,
+                spacing,
+                np.uint32 if layers else np.uint8,
+                kind="labels",
+                classes={} if layers else {1: name},
+                **common,
             )
             for name in classes
         ]
         self._keeps = probabilities
+        self._layers = bool(layers)
         kept = PROBABILITIES if probabilities else _CONFIDENCE
-        self._probabilities = ZarrWriter(self.path / kept, shape, spacing, np.uint8, channels=self.classes, **common)
+        self._probabilities = ZarrWriter(
+            self.path / kept, shape, spacing, np.uint8, channels=tuple(layers) or self.classes, **common
+        )
         self.top = top
         undecided = self.path / _UNDECIDED
         self._kept = Kept(undecided, shape, spacing, classes, chunk=chunk, shard=shard, resume=resumed) if top else None
@@ -126,7 +141,7 @@ class PredictionStore:
 
         Args:
             box: aligned to `align`, or ending at the image's border.
-            probabilities: (class, *box.size) float32, not changed afterwards.
+            probabilities: (class, *box.size) float32, or (layer, *box.size), not changed afterwards.
             damage: parts of the image that could not be read up to now; what was given before is left out.
 
         Raises:
@@ -178,12 +193,21 @@ class PredictionStore:
         self._masks_finished = True
 
     def write_mask(self, index: int, box: Box, mask: np.ndarray) -> None:
-        """Replace a box (aligned to `align`) of a class's mask before `finish_masks`: what tidies up after the network."""
+        """Replace a box (aligned to `align`) of a class's mask before `finish_masks`: what tidies up after the network.
+
+        Where the store takes layers this is the box's object numbers.
+
+        Raises:
+            OutputError: the disk is full or the folder cannot be written.
+        """
         self._wait()
-        self._labels[index].write(box, mask.astype(np.uint8))
+        try:
+            self._labels[index].write(box, mask.astype(self._labels[index].dtype))
+        except OSError as error:
+            raise self._explained(error) from error
 
     def read_mask(self, index: int) -> Callable[[Box], np.ndarray]:
-        """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1, with all that was added before."""
+        """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1 or uint32 numbers, with all that was added before."""
         self._wait()
         masks = _level0(self._labels[index])
         return lambda box: np.asarray(masks[box.slices])
@@ -192,6 +216,12 @@ class PredictionStore:
         """Reads boxes of a class's probability where its mask is 1: (*spatial) uint8, 255 stands for 1."""
         probabilities = _level0(self._probabilities)
         return lambda box: np.asarray(probabilities[(index, *box.slices)])
+
+    def read_layers(self) -> Callable[[Box], np.ndarray]:
+        """Reads boxes of all layers that were added before: (layer, *spatial) uint8, 255 stands for 1."""
+        self._wait()
+        layers = _level0(self._probabilities)
+        return lambda box: np.asarray(layers[(slice(None), *box.slices)])
 
     def finish(self, facts: Mapping[str, Any] | None = None) -> None:
         """Add the manifest, after `finish_masks` if that was not called: the prediction is finished.
@@ -286,6 +316,8 @@ class PredictionStore:
         try:
             if self._kept is not None:
                 self._kept.write(box, probabilities)
+            elif self._layers:
+                self._probabilities.write(box, np.rint(probabilities * 255).astype(np.uint8))
             else:
                 self._write_masks(box, probabilities >= self.thresholds.reshape(-1, *[1] * len(self.shape)), probabilities)
             told = [

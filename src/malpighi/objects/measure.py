@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from malpighi.errors import RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
 from malpighi.objects.cache import BlockCache
 from malpighi.objects.label import Components, Read, find_components
-from malpighi.objects.outline import Outline, outline_component, simplified
+from malpighi.objects.numbered import Numbered, find_numbered
+from malpighi.objects.outline import Outline, outline_component, outline_number, simplified
 from malpighi.objects.trace import perimeter
 
 _IDS = uuid.UUID("0b0e1f5e-6d0c-5f0e-9a43-6d616c706967")
@@ -89,7 +90,38 @@ def find_objects(
     shape = space.shape_at(spacing)
     weigh = None if read_probability is None else _fractions(read_probability)
     components = find_components(read, shape, block, options.faces_only, weigh)
-    yield from _measured(components, space, spacing, label, options)
+    held = BlockCache(components.read, components.shape, components.block)
+    holes = options.fill_holes / math.prod(spacing.values)
+    trace = lambda component: outline_component(components, component, held, holes)  # noqa: E731
+    yield from _measured(components, trace, space, spacing, label, options)
+
+
+def find_numbered_objects(
+    read: Read,
+    space: Space,
+    spacing: Spacing,
+    label: str,
+    options: ObjectOptions | None = None,
+    read_probability: Read | None = None,
+    block: int | None = None,
+) -> Iterator[Found]:
+    """Every object of a label image, as `find_objects` gives those of a mask: objects that touch stay apart.
+
+    Args:
+        read: one box of object numbers, (*spatial) integers, 0 in the background; `id` of a row is the object's number.
+        space, spacing, label, options, read_probability, block: as for `find_objects`.
+
+    Raises:
+        SpacingError: `spacing` is physical and the image's is not, or the reverse.
+        DataError: the labels are not of shape `space.shape_at(spacing)` or not whole numbers, or a probability is NaN.
+    """
+    options = options or ObjectOptions()
+    weigh = None if read_probability is None else _fractions(read_probability)
+    found = find_numbered(read, space.shape_at(spacing), block, weigh)
+    held = BlockCache(read, found.shape, found.block)
+    holes = options.fill_holes / math.prod(spacing.values)
+    trace = lambda place: outline_number(found, place, held, holes)  # noqa: E731
+    yield from _measured(found, trace, space, spacing, label, options)
 
 
 def _fractions(read: Read) -> Read:
@@ -102,27 +134,32 @@ def _fractions(read: Read) -> Read:
     return scaled
 
 
-def _measured(components: Components, space: Space, spacing: Spacing, label: str, options: ObjectOptions) -> Iterator[Found]:
-    voxel = math.prod(spacing.values)
-    read = BlockCache(components.read, components.shape, components.block)
-    for component in _visits(components, options.min_area / voxel):
+def _measured(
+    components: Components | Numbered,
+    trace: Callable[[int], Outline],
+    space: Space,
+    spacing: Spacing,
+    label: str,
+    options: ObjectOptions,
+) -> Iterator[Found]:
+    for component in _visits(components, options.min_area / math.prod(spacing.values)):
         row = _row(components, component, space, spacing, label)
         if components.start.shape[1] != 2:
             yield Found(None, row)
             continue
-        traced = outline_component(components, component, read, options.fill_holes / voxel)
+        traced = trace(component)
         _add_form(row, traced, spacing)
         yield Found(_shape(row, traced, space, spacing, options), row)
 
 
-def _visits(components: Components, min_voxels: float) -> list[int]:
+def _visits(components: Components | Numbered, min_voxels: float) -> list[int]:
     """Numbers of the components that are large enough, those of one block together."""
     kept = np.flatnonzero(components.count >= min_voxels)
     blocks = components.start[kept] // np.array(components.block)
     return (kept[np.lexsort([kept, *blocks.T[::-1]])] + 1).tolist()
 
 
-def _row(components: Components, component: int, space: Space, spacing: Spacing, label: str) -> Row:
+def _row(components: Components | Numbered, component: int, space: Space, spacing: Spacing, label: str) -> Row:
     """What counts and sums tell: the columns that objects of any rank have."""
     ratio = spacing.over(space.spacing)
     box = components.box(component)
@@ -131,7 +168,8 @@ def _row(components: Components, component: int, space: Space, spacing: Spacing,
     count = int(components.count[component - 1])
     square = "px" if not spacing.physical else "um"
     name = f"area_{square}2" if box.rank == 2 else f"volume_{square}3"
-    row: Row = {"id": component, "class": label, name: count * math.prod(spacing.values)}
+    number = components.number(component) if isinstance(components, Numbered) else component
+    row: Row = {"id": number, "class": label, name: count * math.prod(spacing.values)}
     for axis, c, r, s in zip(space.axes, centre, ratio, spacing.values, strict=True):
         row[f"centroid_{axis}_px"] = c * r
         if spacing.physical:

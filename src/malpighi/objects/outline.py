@@ -11,6 +11,7 @@ import numpy as np
 from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.objects.label import Components, Read
+from malpighi.objects.numbered import Numbered
 from malpighi.objects.pieces import checked_mask
 from malpighi.objects.trace import fill_holes, lattice_codes, outline
 
@@ -51,14 +52,35 @@ def outline_component(
     """
     box = components.box(component)
     if box.volume > whole:
-        return _in_blocks(components, component, box, holes_below)
+        return _in_blocks(lambda inside: components.labels(inside) == component, components.block, box, holes_below)
     mask = _alone(checked_mask((read or components.read)(box), box), components.faces_only)
-    before = int(np.count_nonzero(mask)) if holes_below else 0
-    if holes_below:
-        mask = fill_holes(mask, holes_below, components.faces_only)
-    added = int(np.count_nonzero(mask)) - before if holes_below else 0
-    codes = lattice_codes(np.pad(mask, 1))
-    return Outline(_moved(outline(mask, codes), box), _counted(codes), added)
+    return _traced(mask, fill_holes(mask, holes_below, components.faces_only) if holes_below else mask, box)
+
+
+def outline_number(
+    objects: Numbered, place: int, read: Read | None = None, holes_below: float = 0, whole: int = WHOLE
+) -> Outline:
+    """Trace the object in place 1 … n of a label image along its pixel edges, without those that it touches.
+
+    Args:
+        read: reads the labels instead of `objects.read`, for example through a `BlockCache`.
+        holes_below: holes of fewer pixels are filled, but not where another object lies in them.
+        whole: pixels up to which the bounding box is read at once.
+    """
+    box, number = objects.box(place), objects.number(place)
+    labels = read or objects.read
+    if box.volume > whole:
+        return _in_blocks(lambda inside: labels(inside) == number, objects.block, box, holes_below)
+    held = labels(box)
+    mask = held == number
+    return _traced(mask, mask | (fill_holes(mask, holes_below) & (held == 0)) if holes_below else mask, box)
+
+
+def _traced(mask: np.ndarray, filled: np.ndarray, box: Box) -> Outline:
+    """The outline of `filled`, which is `mask` without some holes."""
+    codes = lattice_codes(np.pad(filled, 1))
+    added = int(np.count_nonzero(filled)) - int(np.count_nonzero(mask)) if filled is not mask else 0
+    return Outline(_moved(outline(filled, codes), box), _counted(codes), added)
 
 
 def simplified(geometry: Polygon | MultiPolygon, tolerance: float) -> Polygon | MultiPolygon:
@@ -132,17 +154,21 @@ def _moved(geometry: Polygon | MultiPolygon, box: Box) -> Polygon | MultiPolygon
     return shapely.transform(geometry, lambda xy: xy + offset)
 
 
-def _in_blocks(components: Components, component: int, box: Box, holes_below: float) -> Outline:
-    """Trace the part in every block, and unite them: the mask's edges are integers, so that the union is exact."""
+def _in_blocks(own: Read, block: tuple[int, ...], box: Box, holes_below: float) -> Outline:
+    """Trace the part in every block, and unite them: the mask's edges are integers, so that the union is exact.
+
+    Args:
+        own: one box of the object's mask, (y, x) bool.
+    """
     import shapely
 
     codes = np.zeros(16, np.int64)
     parts = []
-    for core, mask in _pieces(components, component, box):
+    for core, mask in _pieces(own, block, box):
         codes += _counted(lattice_codes(mask))
-        own = np.ascontiguousarray(mask[1:, 1:])
-        if own.any():
-            parts.append(_moved(outline(own), core))
+        inside = np.ascontiguousarray(mask[1:, 1:])
+        if inside.any():
+            parts.append(_moved(outline(inside), core))
     exact = shapely.union_all(parts).simplify(0)
     if not holes_below:
         return Outline(exact, codes)
@@ -150,14 +176,14 @@ def _in_blocks(components: Components, component: int, box: Box, holes_below: fl
     return Outline(filled, codes, round(filled.area - exact.area), filled.length / exact.length)
 
 
-def _pieces(components: Components, component: int, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+def _pieces(own: Read, block: tuple[int, ...], box: Box) -> Iterator[tuple[Box, np.ndarray]]:
     """Boxes that partition the lattice points of `box`, each with the pixels around them, one before the box's start."""
-    for points in Box.of_bounds(box.start, tuple(n + 1 for n in box.stop)).split(components.block):
+    for points in Box.of_bounds(box.start, tuple(n + 1 for n in box.stop)).split(block):
         pixels = Box.of_bounds(tuple(a - 1 for a in points.start), points.stop)
         inside = pixels.intersect(box)
         mask = np.zeros(pixels.size, bool)
         if not inside.empty:
-            mask[inside.relative_to(pixels.start).slices] = components.labels(inside) == component
+            mask[inside.relative_to(pixels.start).slices] = own(inside)
         yield points, mask
 
 

@@ -68,11 +68,9 @@ def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None, cha
     """The image as the network takes it: on a scale of its own where the recipe says so, measured in one pass if it is new.
 
     Args:
-        channels: that the network takes; 0: not known yet. To one that tells objects apart in RGB, an image of one channel is
-            given as three equal ones: nuclei are nuclei in grey too.
+        channels: that the network takes, see `with_channels`; 0: as many as there are.
     """
-    if recipe.task == "instances" and channels == 3 and len(source.channels) == 1:
-        source = RepeatedSource(source, ("red", "green", "blue"))
+    source = with_channels(source, recipe, channels)
     if recipe.intensity.per == "dataset":
         return source
     with (talk or Talk()).bar("measuring intensities", total=1) as advance:
@@ -86,6 +84,16 @@ def prepare_source(source: Source, recipe: Recipe, talk: Talk | None = None, cha
         intensity = measure_image(source, recipe.intensity, on_progress=on_progress)
         on_progress(1.0)  # also where it was known from before
         return ScaledSource(source, intensity)
+
+
+def with_channels(source: Source, recipe: Recipe, channels: int) -> Source:
+    """An image of one channel as three equal ones to a network that tells objects apart in RGB: nuclei are nuclei in grey too.
+
+    Others are as they are: to a network that was trained on stains, grey would be another stain.
+    """
+    if recipe.task == "instances" and channels == 3 and len(source.channels) == 1:
+        return RepeatedSource(source, ("red", "green", "blue"))
+    return source
 
 
 class RepeatedSource(Source):

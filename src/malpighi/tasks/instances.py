@@ -89,7 +89,9 @@ def find_instances(
     def labels(box: Box) -> np.ndarray:
         return decode(layers(box).astype(np.float32) / np.float32(255), options)
 
-    return stitch(labels, tuple(shape), write, block=BLOCK, halo=options.halo, min_voxels=min_voxels, on_block=on_block)
+    return stitch(
+        labels, tuple(shape), write, block=(BLOCK, BLOCK), halo=options.halo, min_voxels=min_voxels, on_block=on_block
+    )
 
 
 def numbered(annotation: Annotation, layer: int, spacing: Spacing, shape: Sequence[int]) -> Read:

@@ -57,7 +57,7 @@ def find_truth(
     for name in annotations.keys() & predictions.keys():
         image, told = _made_from(predictions[name], annotations[name])
         inside = classes_named_in(annotations[name])
-        named += [each for each in inside or told if each not in named]
+        named += [each for each in inside or (() if classes else told) if each not in named]
         cases.append(Case(name, image, (Labels(annotations[name], () if inside else classes or told),), spacing=spacing))
     if not cases:
         raise DataError(

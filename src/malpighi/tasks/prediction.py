@@ -15,7 +15,7 @@ from malpighi.inference.store import LABELS, MANIFEST
 
 
 class Prediction(Annotation):
-    """The mask of a prediction folder, on the grid of the image it was made from.
+    """The mask of a prediction folder, on the grid of the image it was made from; its objects, where they are told apart.
 
     Masks lie at the network's working spacing, which need be no whole multiple of the image's: a voxel asked for takes
     the value of the mask's voxel at its centre.
@@ -41,8 +41,21 @@ class Prediction(Annotation):
         self.manifest = facts
         self._masks = [open_image(folder / LABELS / "labels" / name, spacing=self.spacing) for name in self.classes]
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether the network told objects apart."""
+        return bool(self.manifest.get("instances"))
+
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
-        return np.concatenate([mask.read_at(box, spacing, pad=0, method="nearest") for mask in self._masks])
+        masks = np.concatenate([mask.read_at(box, spacing, pad=0, method="nearest") for mask in self._masks])
+        return (masks > 0).view(np.uint8) if self.has_objects else masks
+
+    def _instances(self, box: Box, spacing: Spacing, classes: tuple[str, ...]) -> np.ndarray:
+        if not self.has_objects:
+            return super()._instances(box, spacing, classes)
+        if self.classes[0] not in classes:
+            return np.zeros(box.size, np.int32)
+        return self._masks[0].read_at(box, spacing, pad=0, method="nearest")[0].astype(np.int32)
 
     def close(self) -> None:
         """Let go of the masks."""

@@ -123,8 +123,44 @@ class TrainedRun:
         return network.eval()
 
 
+STARTERS = "malpighi.starters"
+"""Package of the models that come with malpighi, a run folder each."""
+
+
+def list_starters() -> tuple[str, ...]:
+    """Names of the models that come with malpighi."""
+    from importlib.resources import files
+
+    return tuple(sorted(each.name for each in files(STARTERS).iterdir() if each.joinpath(RECIPE).is_file()))
+
+
+def find_run(name: Path | str) -> Path:
+    """The run folder at this path; where there is none, the starter model of this name.
+
+    A folder that is no run does not hide a starter model: data sets are called `nuclei` too.
+
+    Raises:
+        DataError: neither, and no such folder; lists the starter models.
+    """
+    from importlib.resources import as_file, files
+
+    path = Path(name)
+    if (path / RECIPE).is_file():
+        return path
+    known = list_starters()
+    if str(name) in known:
+        with as_file(files(STARTERS) / str(name)) as folder:
+            return folder
+    if path.exists():
+        return path
+    models = f"starter models are {', '.join(known)}" if known else "no starter model is installed"
+    raise DataError(
+        f"{name}: not a training run, there is no such folder; give the one that `malpighi train -o` wrote ({models})"
+    )
+
+
 def open_run(path: Path) -> TrainedRun:
-    """Read a run folder of `malpighi train`.
+    """Read a run folder of `malpighi train`, or a starter model by its name.
 
     Raises:
         DataError: it is none, or it has no weights yet.
@@ -133,7 +169,7 @@ def open_run(path: Path) -> TrainedRun:
 
     from malpighi.training.checkpoint import WEIGHTS
 
-    path = Path(path)
+    path = find_run(path)
     if not (path / RECIPE).is_file():
         raise DataError(f"{path}: not a training run (it has no {RECIPE}); give the folder that `malpighi train -o` wrote")
     weights = path / WEIGHTS

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,19 @@ from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
 from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
+from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.label import BLOCK, find_components
-from malpighi.objects.measure import ObjectOptions, find_objects
+from malpighi.objects.measure import ObjectOptions, find_numbered_objects, find_objects, min_voxels
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
-from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride
+from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride, with_channels
+from malpighi.tasks.instances import BLOCK as INSTANCE_BLOCK
+from malpighi.tasks.instances import find_instances, require_instances
 from malpighi.tasks.run import TrainedRun, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
 from malpighi.tasks.within import Within, hull_of
 
+_AFTER = ("predict", "objects", "instances")  # sections of a recipe that can change after training
 OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
 TILE_CACHE_BYTES = 64 * 2**20
 """Decoded file tiles that are kept while segmenting: each is needed by neighbouring tiles only, unlike in training."""
@@ -48,6 +53,7 @@ class Model:
     forward: Forward
     predict: PredictOptions
     objects: ObjectOptions
+    instances: InstanceOptions
     device: str
     digest: str
     stride: tuple[int, ...]
@@ -78,9 +84,9 @@ def segment(
     Args:
         images: files, OME-Zarr folders, folders of images, glob patterns. To a run on volumes a folder of slices is one
             volume.
-        run: folder of a training run.
+        run: folder of a training run, or the name of a starter model.
         out: folder to make.
-        overrides: "predict.key=value" or "objects.key=value" against the run's recipe.
+        overrides: "predict.key=value", "objects.key=value" or "instances.key=value" against the run's recipe.
         spacing: level-0 µm per pixel of every image, where the files do not say; `Spacing.pixels(2)` for "in pixels".
         probabilities: keep the probabilities too.
         within: an earlier prediction of the image (or a folder of such, one an image): outside the convex hull of its masks
@@ -103,7 +109,8 @@ def segment(
     paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
         with open_image(path, spacing=spacing) as source:
-            model.run.inputs.check(source)
+            inputs = model.run.inputs
+            inputs.check(with_channels(source, model.run.recipe, inputs.channels))
     results, failed = [], []
     for path in paths:
         folder = Path(out) / stem(path)
@@ -195,9 +202,10 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     recipe = opened.recipe
     if overrides:
         for override in overrides:
-            if override.partition(".")[0] not in ("predict", "objects"):
+            if override.partition(".")[0] not in _AFTER or override.startswith("instances.kind"):
                 raise RecipeError(
-                    f"--set {override}: only predict.* and objects.* can change after training; train again for the rest"
+                    f"--set {override}: only {', '.join(f'{name}.*' for name in _AFTER)} can change after training, but not what "
+                    "the network gives; train again for the rest"
                 )
         recipe = build(read_raw(str(opened.path / "recipe.toml"), overrides), "--set")
     device = machine_facts().device
@@ -207,10 +215,11 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     stride = tile_stride(network)
     require_stride(predict, stride)
     predict.limits(len(opened.inputs.classes))
+    require_instances(recipe, opened.inputs.classes)
     axes = recipe.data.axes
     forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last, axes)
     digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
-    return Model(opened, forward, predict, recipe.objects, device, digest, stride)
+    return Model(opened, forward, predict, recipe.objects, recipe.instances, device, digest, stride)
 
 
 def segment_image(
@@ -227,12 +236,12 @@ def segment_image(
     """Segment one open image into `folder`; see `segment`."""
     talk = talk or Talk()
     inputs, options = model.run.inputs, model.predict
-    source = prepare_source(source, model.run.recipe, talk)
+    source = prepare_source(source, model.run.recipe, talk, inputs.channels)
     inputs.check(source)
     began = time.monotonic()
     fingerprint = _fingerprint(model, source, path, within)
     shape = source.space.shape_at(inputs.spacing)
-    thresholds = options.limits(len(inputs.classes))
+    thresholds = (model.instances.foreground,) if inputs.layers else options.limits(len(inputs.classes))
     asked = identity(shape, inputs.spacing, inputs.classes, thresholds, options.probabilities, fingerprint)
     progress = Progress()
     finished = None if overwrite else finished_manifest(folder, asked)
@@ -249,6 +258,7 @@ def segment_image(
         thresholds,
         probabilities=options.probabilities,
         top=options.top,
+        layers=inputs.layers,
         fingerprint=fingerprint,
         overwrite=overwrite,
     ) as store:
@@ -271,7 +281,10 @@ def segment_image(
             for box, probabilities in boxes:
                 store.add(box, probabilities, source.damage)
         limits = store.decide()
-        drop_specks(store, inputs.spacing, model.objects)
+        if inputs.layers:
+            number_objects(store, model, talk)
+        else:
+            drop_specks(store, inputs.spacing, model.objects)
         store.finish_masks()
         with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
             objects = write_objects(store, source, model, advance)
@@ -285,6 +298,7 @@ def segment_image(
             "device": model.device,
             "thresholds": dict(zip(inputs.classes, limits.tolist(), strict=True)),
             "objects": objects,
+            **({"instances": True} if inputs.layers else {}),
             "outlines": OUTLINES if source.space.rank == 2 else None,
             "damage": [str(damage) for damage in store.damage],
         }
@@ -306,8 +320,21 @@ def _fingerprint(model: Model, source: Source, path: Path, within: Within | None
         "options": {
             **{f"predict.{k}": getattr(model.predict, k) for k in options},
             **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
+            **({f"instances.{k}": value for k, value in asdict(model.instances).items()} if model.run.inputs.layers else {}),
         },
     }
+
+
+def number_objects(store: PredictionStore, model: Model, talk: Talk) -> None:
+    """Make the label image of the layers that were stored; what is below the smallest area does not get into it.
+
+    Done again from the start where a run was stopped in it: it takes far less than the layers did.
+    """
+    blocks = len(list(Box.of_shape(store.shape).split((INSTANCE_BLOCK, INSTANCE_BLOCK))))
+    smallest = min_voxels(model.objects, model.run.inputs.spacing)
+    with talk.bar("telling objects apart", total=blocks) as advance:
+        write = partial(store.write_mask, 0)
+        find_instances(store.read_layers(), store.shape, write, model.instances, smallest, advance)
 
 
 def drop_specks(store: PredictionStore, spacing: Spacing, options: ObjectOptions) -> None:
@@ -343,7 +370,8 @@ def write_objects(store: PredictionStore, source: Source, model: Model, advance:
         for k, name in enumerate(inputs.classes):
             mask, probability = store.read_mask(k), store.read_probability(k)
             before = table.rows
-            yield from table.record(find_objects(mask, source.space, inputs.spacing, name, model.objects, probability))
+            find = find_numbered_objects if inputs.layers else find_objects
+            yield from table.record(find(mask, source.space, inputs.spacing, name, model.objects, probability))
             counts[name] = table.rows - before
             advance()
 

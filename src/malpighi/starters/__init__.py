@@ -1,0 +1,1 @@
+"""Models that come with malpighi: a run folder each, found by its name."""
