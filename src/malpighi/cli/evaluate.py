@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.errors import DataError
 from malpighi.geometry import Spacing
 
 
 def evaluate(
-    prediction: Annotated[Path, typer.Argument(help="Output of `segment`, or masks or outlines named as the images.")],
-    truth: Annotated[Path, typer.Argument(help="Annotated data set, or one annotation file.")],
+    prediction: Annotated[
+        Path, typer.Argument(help="Output of `segment`, masks or outlines named as the images, or a table of labelled cells.")
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="Annotated data set, one annotation file, or a table of cells: HPA's CSV, COCO JSON.")
+    ],
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="What unnamed labels of the truth mean; repeatable.")
     ] = None,
@@ -24,13 +29,19 @@ def evaluate(
         str | None,
         typer.Option(metavar="2um|1voxel", help="How far apart surfaces of volumes may lie for NSD. Default: 1 voxel."),
     ] = None,
+    iou: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Of labelled cells: from which IoU on a mask is found.", show_default=True)
+    ] = 0.6,
     report: Annotated[Path | None, typer.Option("--report", help="HTML page to write.")] = None,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Score predictions: Dice, IoU, precision, recall and object F1 by class, organ, stain and donor, with intervals.
 
     Scores are at the image's full resolution; Dice is the mean over images, intervals are over donors.
+    Where both sides tell objects apart, AP50, mean precision and PQ are given too.
     Volumes get surface Dice (at tolerance 0), NSD, clDice and the error in the number of pieces too.
+    Where the truth is a table of labelled cells (HPA's ID,ImageWidth,ImageHeight,PredictionString, or COCO JSON) cells get
+    mAP at --iou as HPA 2021 and Open Images count it, by class, and there are scores of images and of masks.
 
     [bold]Examples[/bold]
 
@@ -39,7 +50,25 @@ def evaluate(
         malpighi evaluate out/slide7 slide7.geojson --json
 
         malpighi evaluate out/ volumes/ --tolerance 2um
+
+        malpighi evaluate out/ cells.csv --json
+
+        malpighi evaluate submission.csv coco.json --iou 0.5
     """
+    from malpighi.tasks.cells.labelled_tables import is_cell_table
+
+    if is_cell_table(truth):
+        if spacing is not None or only:
+            raise DataError("--spacing and --only are not for tables of labelled cells: they name pixels and images themselves")
+        from malpighi.tasks.cells.score import evaluate_cells
+        from malpighi.tasks.cells.score import text_table as cell_table
+
+        scores = evaluate_cells(prediction, truth, classes=classes or (), iou=iou, report=report, talk=talk())
+        if json:
+            print_json(scores)
+        else:
+            print(cell_table(scores))  # noqa: T201 (the answer itself)
+        return
     from malpighi.metrics.report import text_table
     from malpighi.tasks.evaluate import evaluate as run_evaluate
 
