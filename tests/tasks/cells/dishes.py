@@ -57,7 +57,7 @@ def fold(images=24):
     return Fold(tuple(range(first)), tuple(range(first, images)))
 
 
-def recipe(steps=24, **image):
+def recipe(steps=32, **image):
     """A small network that learns this in seconds; the cell stage is the same one, `image` changes the first."""
     stage = StageOptions(
         model=ClassifierOptions(encoder="resnet10t", pretrained="never"),

@@ -41,12 +41,13 @@ def stage1(dishes, tmp_path_factory):
 
 def test_images_are_learnt(dishes, stage1):
     data, (run, summary) = dishes[0], stage1
-    assert summary["best_score"] == summary["validation"]["map"] > 0.95
+    assert summary["best_score"] <= summary["validation"]["map"] <= summary["best_score"] + 1e-3
+    assert summary["validation"]["map"] > 0.95
     assert set(summary["validation"]["by_class"]) == set(CLASSES)
     scores = score_images(run, data, recipe(), QUIET)
     assert (scores.shape, scores.dtype) == ((24, 2), np.float32)
     held = list(fold().validation)
-    assert label_scores(scores[held], data.targets[held], CLASSES)["map"] == pytest.approx(summary["best_score"])
+    assert label_scores(scores[held], data.targets[held], CLASSES)["score"] == pytest.approx(summary["best_score"])
 
 
 def test_what_a_run_holds(dishes, stage1):
@@ -225,9 +226,17 @@ def test_scores_by_hand():
     targets = np.array([[1, 1], [0, 1], [1, 1]], float)
     found = label_scores(scores, targets, CLASSES)
     assert found["by_class"] == {"Nucleoplasm": pytest.approx((1 + 2 / 3) / 2), "Cytosol": None}
-    assert found["score"] == found["map"] == pytest.approx(5 / 6)
+    assert found["map"] == pytest.approx(5 / 6)
+    assert found["score"] == pytest.approx(5 / 6 - 0.001 * (0.1 + 0.8 + 0.9 + 0.8 + 0.6 + 0.4) / 6)
     assert found["macro_f1"] == pytest.approx((1 / 2 + 1 / 2) / 2)
     alone = label_scores(scores[:, 1:], targets[:, 1:], CLASSES[1:])
     assert alone["map"] is None
     assert alone["score"] == pytest.approx(0.4)
     json.dumps(found)
+
+
+def test_of_scores_that_rank_alike_the_surer_is_better():
+    targets = np.array([[1.0], [0.0]])
+    unsure, sure = (label_scores(np.array([[p], [1 - p]]), targets, CLASSES[:1]) for p in (0.6, 0.9))
+    assert unsure["map"] == sure["map"] == 1
+    assert unsure["score"] < sure["score"]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ASKED, SUMMARY = "asked.json", "summary.json"
 MEASURED = 400
 """Images, spread evenly over the training set, that intensities are measured on."""
+SURE = 1e-3
+"""Of the mean error in a score: less than what tells two mean average precisions apart, enough to decide between equal ones."""
+
 Scores = Callable[[np.ndarray], dict[str, Any]]
 """Of what a network says of the held-out rows, (row, class): {"score": the higher the better, …}."""
 
@@ -93,7 +96,9 @@ def train_stage(stage: Stage, options: StageOptions, run: Path, talk: Talk) -> d
         **{name: stage.facts[name] for name in ("classes", "channels")},
     }
     write_json(run / SUMMARY, summary)
-    talk.say(f"{stage.what}: best held-out score {result.best_score:.4f} at step {result.best_step} of {result.steps}")
+    precision = summary["validation"].get("map")
+    said = "no class can be ranked there" if precision is None else f"mAP {precision:.4f}"
+    talk.say(f"{stage.what}: best on held-out images at step {result.best_step} of {result.steps}: {said}")
     return read_json(run / SUMMARY)
 
 
@@ -159,18 +164,19 @@ def measured_intensity(data: CellData, rows: Sequence[int], options: IntensityOp
 def label_scores(scores: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Of labels (row, class): "score", "map", "macro_f1" at 1/2, and "by_class" average precisions, None where undefined.
 
-    The score is the mean average precision over classes that some rows have and others have not. Where there is no such
-    class it is 1 - the mean error of the probabilities, so that there is something to prefer one network by.
+    "map" is the mean average precision over classes that some rows have and others have not, None where there is no such class.
+    The score is this less `SURE` × the mean error of the probabilities: ranks alone say nothing of thresholds, and of networks
+    that rank alike the surer is wanted. Without "map" it is 1 - that error.
     """
     from malpighi.metrics.multilabel import average_precisions, f1
 
     precisions = average_precisions(scores, targets)
     defined = np.isfinite(precisions)
     mean = float(precisions[defined].mean()) if defined.any() else None
-    error = np.abs(scores - targets)
+    error = float(np.nanmean(np.abs(scores - targets)))
     macro = f1(scores, targets).macro
     return {
-        "score": mean if mean is not None else float(1 - np.nanmean(error)),
+        "score": 1 - error if mean is None else mean - SURE * error,
         "map": mean,
         "macro_f1": macro if np.isfinite(macro) else None,
         "by_class": {c: float(p) if ok else None for c, p, ok in zip(classes, precisions, defined, strict=True)},
