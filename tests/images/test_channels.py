@@ -69,7 +69,7 @@ def test_a_missing_channel_is_named_with_those_that_are_there(tmp_path: Path) ->
     (tmp_path / "a_green.png").unlink()
     with pytest.raises(DataError, match=r"without file: green \(a_green\.png\); there are a_red\.png, a_blue\.png"):
         open_image(path)
-    with pytest.raises(DataError, match="does not exist: none of b_red.png, b_blue.png"):
+    with pytest.raises(DataError, match=r"does not exist: none of b_red\.png, b_blue\.png"):
         open_image(tmp_path / "b_{red,blue}.png")
 
 

@@ -1,13 +1,15 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from malpighi.errors import DataError
 from malpighi.sampling.cases import Case, Labels
-from malpighi.sampling.folds import Fold, make_folds
+from malpighi.sampling.folds import Fold, make_folds, multilabel_folds
 from malpighi.sampling.layouts import find_cases
 
 
@@ -90,3 +92,72 @@ def test_kidney_structures_spread_over_five_folds(real):
         counts = Counter(table.cases[i].value("class") for i in fold.validation)
         assert set(counts) == set(table.classes)
         assert 12 <= len(fold.validation) <= 14
+
+
+def shares(folds, targets):
+    """(fold, class): what part of a label's items each fold holds."""
+    held = np.array([targets[list(fold.validation)].sum(0) for fold in folds])
+    return held / targets.sum(0)
+
+
+def test_labels_are_shared_out_by_hand():
+    targets = np.array([[1, 0], [1, 0], [1, 1], [1, 1], [0, 0], [0, 0]])
+    for fold in multilabel_folds(targets, list("abcdef"), 2):
+        held = targets[list(fold.validation)]
+        assert held.sum(0).tolist() == [2, 1]
+        assert len(held) == 3
+
+
+def test_a_group_of_several_labels_is_never_split():
+    targets = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
+    folds = multilabel_folds(targets, ["x", "x", "y", "y"], 2)
+    assert sorted(fold.validation for fold in folds) == [(0, 1), (2, 3)]
+
+
+def test_a_rare_label_is_in_as_many_folds_as_it_has_groups():
+    targets = np.zeros((60, 3))
+    targets[:, 0] = 1
+    targets[[3, 17, 40], 1] = 1
+    targets[[3, 5, 8, 9, 30, 31, 32], 2] = 1
+    folds = multilabel_folds(targets, [str(i) for i in range(60)], 5)
+    held = np.array([targets[list(fold.validation)].sum(0) for fold in folds])
+    assert sorted(held[:, 1]) == [0, 0, 1, 1, 1]
+    assert sorted(held[:, 2]) == [1, 1, 1, 2, 2]
+    assert held[:, 0].tolist() == [12] * 5
+
+
+def test_unknown_labels_count_as_absent():
+    targets = np.array([[1, np.nan], [1, 0], [np.nan, 1], [0, 1]])
+    folds = multilabel_folds(targets, list("abcd"), 2)
+    assert all(np.nansum(targets[list(fold.validation)], axis=0).tolist() == [1, 1] for fold in folds)
+
+
+@given(
+    arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 6))),
+    st.integers(2, 5),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+)
+def test_every_item_validates_once_and_groups_stay_whole(targets, n, seed, random):
+    groups = [str(random.randrange(12)) for _ in targets]
+    if len(set(groups)) < n:
+        with pytest.raises(DataError, match=f"cannot make {n} folds"):
+            multilabel_folds(targets, groups, n, seed)
+        return
+    folds = multilabel_folds(targets, groups, n, seed)
+    assert folds == multilabel_folds(targets, groups, n, seed)
+    assert sorted(i for fold in folds for i in fold.validation) == list(range(len(targets)))
+    for fold in folds:
+        assert fold.validation
+        assert sorted(fold.train + fold.validation) == list(range(len(targets)))
+        assert not {groups[i] for i in fold.train} & {groups[i] for i in fold.validation}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_are_even_on_random_data(seed):
+    generator = np.random.default_rng(seed)
+    targets = generator.random((600, 8)) < np.array([0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0.05, 0.02])
+    groups = generator.integers(0, 200, 600).astype(str)
+    even = np.abs(shares(multilabel_folds(targets, list(groups), 5, seed), targets) - 0.2)
+    assert even[:, :4].max() < 0.03
+    assert even.max() < 0.15  # of about 12 images with the rarest label, one more or less is 0.08

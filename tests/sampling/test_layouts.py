@@ -251,3 +251,37 @@ def test_palette(tmp_path):
     table = find_cases(tmp_path)
     assert table.classes == ("object",)
     assert any("--classes" in note for note in table.notes)
+
+
+def test_files_of_one_channel_are_one_image(tmp_path):
+    touch(tmp_path, *(f"images/{stem}_{name}.png" for stem in "ab" for name in ("green", "red")), "images/b_blue.png")
+    touch(tmp_path, "masks/a.png", "masks/b_mask.png")
+    table = find_cases(tmp_path)
+    assert [(case.id, case.image.name, len(case.labels)) for case in table.cases] == [
+        ("a", "a_{red,green}.png", 1),
+        ("b", "b_{red,green,blue}.png", 1),
+    ]
+    assert any("1 images lack a channel, such as a without blue" in note for note in table.notes)
+
+
+def test_images_called_by_colours_that_have_masks_of_their_own_stay_apart(tmp_path):
+    touch(tmp_path, "images/a_green.png", "images/a_red.png", "masks/a_green.png", "masks/a_red.png")
+    assert list(by_id(find_cases(tmp_path))) == ["a_green", "a_red"]
+
+
+def test_files_of_one_channel_alone_are_one_case_an_id(tmp_path):
+    touch(tmp_path, *(f"ID{n}_{name}.tif" for n in (10, 9) for name in ("red", "blue")), "ID9_mask.tif")
+    table = find_cases(tmp_path)
+    assert [(case.id, case.image.name) for case in table.cases] == [
+        ("ID9", "ID9_{red,blue}.tif"),
+        ("ID10", "ID10_{red,blue}.tif"),
+    ]
+    assert len(table.labelled) == 1
+
+
+def test_a_path_with_braces_is_a_case(tmp_path):
+    touch(tmp_path, "a_red.png", "a_blue.png", "a_mask.png")
+    table = find_cases(tmp_path / "a_{red,blue}.png", classes=["cell"])
+    assert (table.layout, table.cases[0].id, len(table.labelled)) == ("image", "a", 1)
+    with pytest.raises(DataError, match="no such file"):
+        find_cases(tmp_path / "b_{red,blue}.png")

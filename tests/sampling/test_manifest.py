@@ -71,3 +71,35 @@ def test_mistakes_name_their_line(write, text, told):
     with pytest.raises(DataError, match=told) as error:
         find_cases(root)
     assert str(error.value).startswith(str(root / "manifest.csv"))
+
+
+def test_image_labels_and_paths_with_braces(tmp_path):
+    for name in ("red", "green"):
+        (tmp_path / f"a_{name}.png").write_bytes(b"")
+    (tmp_path / "b.png").write_bytes(b"")
+    rows = ['"a_{red,green}.png",Golgi apparatus; Cytosol', "b.png,none"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["image,image_labels", *rows]))
+    table = find_cases(tmp_path)
+    assert [(case.id, case.image_labels) for case in table.cases] == [("a", ("Golgi apparatus", "Cytosol")), ("b", ())]
+    assert table.classes == ("Golgi apparatus", "Cytosol")
+    assert table.cases[0].image == tmp_path / "a_{red,green}.png"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [("A;B;A", "line 2: image_labels names 'A' twice"), ("A;none", "line 2: image_labels 'A;none': 'none' stands alone")],
+)
+def test_image_labels_that_contradict_are_named(tmp_path, cell, says):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "manifest.csv").write_text(f"image,image_labels\na.png,{cell}\n")
+    with pytest.raises(DataError, match=says):
+        find_cases(tmp_path)
+
+
+def test_an_empty_image_label_says_nothing_and_masks_keep_their_class(tmp_path):
+    for name in ("a.png", "b.png", "m.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "manifest.csv").write_text("image,labels,class,image_labels\na.png,m.png,cell,Cytosol\nb.png,,,\n")
+    table = find_cases(tmp_path)
+    assert table.classes == ("cell", "Cytosol")
+    assert [case.image_labels for case in table.cases] == [("Cytosol",), None]

@@ -245,3 +245,41 @@ def test_kidney_dab(real):
     facts = found.classes["glomerulus"]
     assert facts.objects == 19
     assert 140 < typical(facts.diameters_px, 2) < 180
+
+
+@pytest.fixture
+def labelled_as_a_whole(tmp_path):
+    """Three images of a file a channel, one without its second; two are labelled."""
+    rows = ["image,image_labels", '"a_{red,green}.png",Cytosol;Nucleoli', '"b_{red,green}.png",none', '"c_{red,blue}.png",']
+    for k, row in enumerate(rows[1:]):
+        stem, names = row[1], row[4:].split("}")[0].split(",")
+        for name in names:
+            save(tmp_path / f"{stem}_{name}.png", noise((12, 9), seed=k % 2))
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_image_labels_are_counted_and_missing_channels_named(labelled_as_a_whole):
+    found = survey(find_cases(labelled_as_a_whole))
+    assert found.image_labels == {"Cytosol": 1, "Nucleoli": 1}
+    assert found.labels_an_image == {0: 1, 2: 1}
+    assert found.lacking == {"a": ("blue",), "b": ("blue",), "c": ("green",)}
+    assert any("channels are missing: a has no blue" in line for line in found.warnings)
+    told = found.as_dict()
+    assert told["labels_an_image"] == {"0": 1, "2": 1}
+    assert told["lacking_channels"]["c"] == ["green"]
+    assert found.problems == ()
+
+
+def test_the_same_channels_under_two_names_are_the_same_image(labelled_as_a_whole):
+    assert survey(find_cases(labelled_as_a_whole)).duplicates == (("a", "c"),)
+
+
+def test_the_page_and_the_table_of_cases_tell_image_labels(labelled_as_a_whole):
+    from malpighi.reports.survey import case_table, label_rows, survey_report
+
+    found = survey(find_cases(labelled_as_a_whole))
+    assert label_rows(found)[0] == {"image label": "Cytosol", "images": 1, "share": "50.0 %"}
+    assert case_table(found).splitlines()[1].split(",")[5] == "Cytosol;Nucleoli"
+    page = survey_report(found, pictures=1).html()
+    assert "Images by label" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,10 +34,13 @@ def inspect(
     report.html, survey.json and cases.csv (a line a case).
     Exit code 3: something is broken.
 
-    Known layouts: manifest.csv (columns image, labels, class, group, organ,
-    stain, spacing, split); images/ and masks/ with the same names; slides with
-    GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
-    STRUCTURE/STAIN/{images,masks}; one PNG an object; images alone.
+    Known layouts: manifest.csv (columns image, labels, image_labels, class,
+    group, organ, stain, spacing, split); images/ and masks/ with the same
+    names; slides with GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
+    STRUCTURE/STAIN/{images,masks}; one PNG an object; HPA Single Cell 2021;
+    NAME.csv (Id, Target) beside NAME/; images alone.
+
+    ID_red.png, ID_green.png, … of one folder are one image of several channels.
 
     Volumes: TIFF stacks, NIfTI and OME-Zarr as any image; folders of slices as
     images/NAME/ and masks/NAME/, as NAME/{images,masks}, or as SenNet 2023 has
@@ -79,7 +82,7 @@ def _print(found: Survey) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from malpighi.reports.survey import class_rows, headline
+    from malpighi.reports.survey import headline
     from malpighi.reports.words import value_text
 
     facts = Table(box=None, show_header=False)
@@ -91,7 +94,7 @@ def _print(found: Survey) -> None:
             counts = list(found.table.counts(key).items())
             shown = ", ".join(f"{value} {count}" for value, count in counts[:20])
             console().print(escape(f"{key}: {shown}" + (f", … ({len(counts)})" if len(counts) > 20 else "")))
-    for title, rows in (("classes", class_rows(found)), ("intensity", found.intensity)):
+    for title, rows in _tables(found):
         if rows:
             told = [name for name in rows[0] if any(row[name] is not None for row in rows)]
             if any(name.endswith("µm") for name in told):  # 80 columns do not hold both
@@ -104,6 +107,19 @@ def _print(found: Survey) -> None:
         console().print(f"[yellow]note:[/yellow] {escape(line)}", soft_wrap=True)
     for line in found.problems:
         console().print(f"[red]broken:[/red] {escape(line)}", soft_wrap=True)
+
+
+def _tables(found: Survey) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Titles and rows; classes that only whole images are labelled with have no row among those that are drawn."""
+    from malpighi.reports.survey import class_rows, label_rows
+
+    drawn = class_rows(found) if found.table.labelled or not found.image_labels else []
+    spread = ", ".join(f"{images} with {n}" for n, images in found.labels_an_image.items())
+    return [
+        ("classes", drawn),
+        (f"image labels (images by their number of labels: {spread})", label_rows(found)),
+        ("intensity", found.intensity),
+    ]
 
 
 def _write(folder: Path, found: Survey, result: dict[str, object], cases: str) -> None:

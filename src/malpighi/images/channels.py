@@ -112,8 +112,7 @@ class ChannelsSource(Source):
         _check_names(path, files)
         opened: list[Gray] = []
         try:
-            for file in files.values():
-                opened.append(_opened(file, labels))
+            opened.extend(_opened(file, labels) for file in files.values())  # those before an error are closed below
             space = _common_space(path, opened)
         except BaseException:
             for part in opened:

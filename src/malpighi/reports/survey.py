@@ -64,6 +64,7 @@ def headline(found: Survey) -> dict[str, Any]:
     return {
         "images": len(table),
         "annotated": len(table.labelled),
+        **({"with image labels": sum(found.labels_an_image.values())} if found.image_labels else {}),
         "groups (donors)": len(table.counts("group")),
         "classes": (", ".join(table.classes) or None) if len(table.classes) < 4 else len(table.classes),
         "image size": _sizes(found),
@@ -91,21 +92,46 @@ def class_rows(found: Survey) -> list[dict[str, Any]]:
     ]
 
 
+def label_rows(found: Survey) -> list[dict[str, Any]]:
+    """Rows of the table of what images as a whole show."""
+    of = sum(found.labels_an_image.values())
+    return [
+        {"image label": name, "images": count, "share": share_text(count / of)} for name, count in found.image_labels.items()
+    ]
+
+
 def case_table(found: Survey) -> str:
     """One line a case as CSV: what it is, what was measured, what is wrong."""
     attributes = sorted({name for case in found.table.cases for name in case.attributes})
+    shown = ["image labels"] if found.image_labels else []
+    classes = found.table.classes if found.table.labelled else ()
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    counts = [f"objects {name}" for name in found.table.classes]
-    shares = [f"share {name}" for name in found.table.classes]
+    counts = [f"objects {name}" for name in classes]
+    shares = [f"share {name}" for name in classes]
     writer.writerow(
-        ["id", "image", "group", "split", *attributes, "shape", "channels", "dtype", "spacing µm", *counts, *shares, "problem"]
+        [
+            "id",
+            "image",
+            "group",
+            "split",
+            *attributes,
+            *shown,
+            "shape",
+            "channels",
+            "dtype",
+            "spacing µm",
+            *counts,
+            *shares,
+            "problem",
+        ]
     )
     for case, fact in zip(found.table.cases, found.facts, strict=True):
-        told = [fact.objects.get(name) for name in found.table.classes]
+        told = [fact.objects.get(name) for name in classes]
         writer.writerow([
             *(case.id, case.image, case.value("group"), case.split),
             *(case.attributes.get(name, "") for name in attributes),
+            *(";".join(case.image_labels or ()) for _ in shown),
             *("×".join(map(str, fact.shape)), len(fact.channels), fact.dtype, "×".join(f"{v:g}" for v in fact.spacing)),
             *("" if objects is None else objects.count for objects in told),
             *("" if objects is None else f"{objects.share:.6g}" for objects in told),
@@ -118,6 +144,10 @@ def _counts(report: Report, found: Survey) -> None:
     bars = {}
     if len(found.table.counts("class")) > 1:
         bars["Images labelled for each class."] = count_bars(found.table.counts("class"), class_colors(found.table.classes))
+    if found.image_labels:
+        bars["Images by label; an image may have several."] = count_bars(found.image_labels)
+    if len(found.labels_an_image) > 1:
+        bars["Images by their number of labels."] = count_bars({str(n): count for n, count in found.labels_an_image.items()})
     for key in ATTRIBUTES:
         if len(counts := found.table.counts(key)) > 1:
             bars[f"Images by {key}."] = count_bars(counts)

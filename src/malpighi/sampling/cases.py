@@ -133,7 +133,8 @@ class CaseTable:
     def only(self, where: Mapping[str, Sequence[str]]) -> CaseTable:
         """The cases whose value is among those asked for, key by key; capitals do not matter, but in class names they do.
 
-        For "class", labels of other classes are dropped too, and with them the cases that have no others.
+        For "class", labels of other classes (files and those of whole images) are dropped too, and with them the cases that
+        have no others.
 
         Raises:
             DataError: a key or a value that no case has, or nothing is left.
@@ -169,8 +170,9 @@ class CaseTable:
         cases = []
         for case in self.cases:
             labels = tuple(part for part in case.labels if not part.classes or set(part.classes) & set(wanted))
-            if labels:
-                cases.append(replace(case, labels=labels))
+            shown = None if case.image_labels is None else tuple(name for name in case.image_labels if name in wanted)
+            if labels or shown:
+                cases.append(replace(case, labels=labels, image_labels=shown))
         return replace(self, cases=tuple(cases), classes=tuple(name for name in self.classes if name in wanted))
 
 

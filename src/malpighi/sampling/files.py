@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from malpighi.images.channels import image_stem
 from malpighi.images.open import IMAGE_SUFFIXES, is_image
 
 DOUBLE_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".nii.gz", ".geojson.gz", ".json.gz")
@@ -15,7 +16,13 @@ OUTLINE_SUFFIXES = (".geojson.gz", ".geojson", ".json.gz", ".json", ".zip")
 
 
 def stem(path: Path) -> str:
-    """The file's name without its suffix, double suffixes taken whole; dots that begin no known suffix stay."""
+    """The file's name without its suffix, double suffixes taken whole; dots that begin no known suffix stay.
+
+    Of a file a channel, what their names have in common: `ID` of `ID_{red,green}.png`.
+    """
+    shared = image_stem(path)
+    if shared:
+        return shared
     for suffix in (*DOUBLE_SUFFIXES, *OUTLINE_SUFFIXES, *IMAGE_SUFFIXES):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

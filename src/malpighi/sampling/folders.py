@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from malpighi.errors import DataError
+from malpighi.images.channels import channel_files, group_channels
 from malpighi.sampling.cases import Case, Labels
 from malpighi.sampling.files import child, folders_in, images_in, is_image, natural, outlines_in, stem
 
@@ -23,10 +24,15 @@ _NAMED_GROUP = re.compile(r"(?:^|[ _-])((?:patient|donor|case|slide|subject)[ _-
 
 @dataclass(frozen=True)
 class Found:
-    """What a layout made of a folder: its cases, and what a reader should know of the choices."""
+    """What a layout made of a folder: its cases, and what a reader should know of the choices.
+
+    Attributes:
+        classes: what images may show, where the layout knows more of them than occur.
+    """
 
     cases: tuple[Case, ...]
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def images_and_masks(root: Path) -> Found | None:
@@ -70,7 +76,7 @@ def labels_beside(root: Path) -> Found | None:
     """Slides with outlines of the same name beside them or in `annotations/`: GeoJSON, polygon JSON, ImageJ zips, `_mask`."""
     home = root if images_in(root) else child(root, "slides", "wsi", "images") or root
     aside = child(root, *MASK_FOLDERS)
-    every = images_in(home)
+    every = grouped(images_in(home), outlines_in(aside or home))
     masks = [path for path in every if _is_mask_of_another(path, every)]
     places = dict.fromkeys(place for place in (root, home, aside) if place)
     labels = [*masks, *(path for place in places for path in outlines_in(place)), *(images_in(aside) if aside else [])]
@@ -86,7 +92,7 @@ def one_png_an_object(root: Path) -> Found | None:
     cases = []
     for folder in folders_in(root):
         images, masks = child(folder, "images"), child(folder, "masks")
-        inside = images_in(images) if images else []
+        inside = group_channels(images_in(images)) if images else []
         if masks is None or len(inside) != 1 or (stem(inside[0]) != folder.name and folder.name.lower() in SPLITS):
             continue
         cases.append(Case(folder.name, inside[0], (Labels(masks),) if images_in(masks) else ()))
@@ -94,7 +100,7 @@ def one_png_an_object(root: Path) -> Found | None:
 
 
 def images_alone(root: Path) -> Found | None:
-    """Images without any annotation, in the folder itself or in `images/`."""
+    """Images without any annotation, in the folder itself or in `images/`; `ID_red.png`, `ID_green.png`, … are one."""
     home = root if images_in(root) else child(root, "images", "slides") or root
     images = images_or_volumes(home)
     if not images:
@@ -142,9 +148,10 @@ def group_of(name: str) -> str:
 def _paired(root: Path, images: Sequence[Path], labels: Sequence[Path]) -> Found:
     if not images:
         raise DataError(f"{root}: there are masks but no images; put the images in images/ under the masks' names")
+    images = grouped(images, labels)
     _refuse_twins(images)
     matched, orphans = match_labels(images, labels)
-    cases, notes = [], []
+    cases, notes = [], list(channel_notes(images))
     for image in images:
         mine = matched.get(image, [])
         if len(mine) > 1:
@@ -165,6 +172,28 @@ def _paired(root: Path, images: Sequence[Path], labels: Sequence[Path]) -> Found
     if not any(case.group for case in cases):
         notes.append("no donors are known: each image is its own group")
     return Found(tuple(cases), tuple(notes))
+
+
+def grouped(images: Sequence[Path], labels: Sequence[Path] = ()) -> list[Path]:
+    """The images, files of one channel each put together, unless one of these has a label of its own name."""
+    found = group_channels(images)
+    own = {stem(label) for label in labels}
+    apart = any(stem(file) in own for path in found for file in channel_files(path).values())
+    return list(images) if apart else found
+
+
+def channel_notes(images: Sequence[Path]) -> Iterator[str]:
+    """That images are of a file a channel, and which of them lack one that others have."""
+    parts = {path: tuple(channel_files(path)) for path in images if "{" in path.name}
+    parts = {path: names for path, names in parts.items() if names}
+    every = tuple(dict.fromkeys(name for names in sorted(parts.values(), key=len, reverse=True) for name in names))
+    if parts:
+        yield f"{len(parts)} images are of a file a channel: {', '.join(every)}"
+    lacking = [(path, [name for name in every if name not in names]) for path, names in parts.items()]
+    lacking = [(path, gone) for path, gone in lacking if gone]
+    if lacking:
+        path, gone = lacking[0]
+        yield f"{len(lacking)} images lack a channel, such as {stem(path)} without {', '.join(gone)}"
 
 
 def match_labels(images: Sequence[Path], labels: Sequence[Path]) -> tuple[dict[Path, list[Path]], list[Path]]:

@@ -93,3 +93,85 @@ def _balanced(shares: np.ndarray, n: int, seed: int) -> list[int]:
         held[fold] += shares[group]
         sizes[fold] += 1
     return place
+
+
+def multilabel_folds(targets: np.ndarray, groups: Sequence[str], n: int = 5, seed: int = 0) -> list[Fold]:
+    """Split items of several labels each such that each label is shared out alike and no group lies on both sides.
+
+    Iterative stratification (Sechidis et al. 2011) with groups in place of items: the rarest label that is left is shared
+    out first, largest group first, each to the fold that still wants most of it, then to the one that wants most items.
+    Groups of many items leave the frequent labels uneven; so groups are moved at last while shares become more even.
+
+    Args:
+        targets: (item, class); positive where the item has the label, 0, negative or NaN where not.
+        groups: of each item.
+        n: folds, at least 2; every item validates in exactly one.
+        seed: decides between groups and folds that are alike.
+
+    Raises:
+        DataError: fewer groups than folds.
+    """
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if n < 2:
+        raise DataError(f"{n} folds: validation needs at least 2 (one to train on, one held out)")
+    if len(names) < n:
+        raise DataError(
+            f"{len(group)} images of {len(names)} group{'s' * (len(names) != 1)} (donors) cannot make {n} folds: "
+            f"a group must not be on both sides; use at most {len(names)} folds, or name finer groups"
+        )
+    has = np.nan_to_num(np.asarray(targets, np.float64)) > 0
+    counts = np.zeros((len(names), has.shape[1] + 1))  # the last column counts items
+    np.add.at(counts, group, np.column_stack([has, np.ones(len(group), bool)]))
+    place = _shared_out(counts, n, seed)[group]
+    return [Fold(*(tuple(np.flatnonzero((place == fold) == held).tolist()) for held in (False, True))) for fold in range(n)]
+
+
+def _shared_out(counts: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """(group,) fold of each, from (group, label and at last item) counts."""
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(counts))  # between groups that are alike
+    counts = counts[order]
+    labels, last = counts[:, :-1], counts.shape[1] - 1
+    wanted = np.tile(counts.sum(0) / n, (n, 1))
+    place = np.full(len(counts), -1)
+    left = (labels > 0).sum(0)
+    sizes, waiting = np.zeros(n, int), len(counts)
+    while waiting:
+        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max))) if left.any() else last
+        mine = np.flatnonzero((place < 0) & (counts[:, label] > 0))
+        for group in mine[np.argsort(-counts[mine, label], kind="stable")]:
+            allowed = np.flatnonzero(sizes == 0) if (sizes == 0).sum() >= waiting else np.arange(n)  # none may stay empty
+            want = wanted[allowed].round(9)
+            fold = int(allowed[np.lexsort((random.random(len(allowed)), -want[:, last], -want[:, label]))[0]])
+            place[group] = fold
+            wanted[fold] -= counts[group]
+            sizes[fold] += 1
+            left -= labels[group] > 0
+            waiting -= 1
+    out = np.empty(len(counts), np.int64)
+    out[order] = _evened(counts, place, n)
+    return out
+
+
+def _evened(counts: np.ndarray, place: np.ndarray, n: int, passes: int = 10) -> np.ndarray:
+    """Move groups one by one while that lowers the sum of the folds' squared shares of every label."""
+    shares = counts / np.maximum(counts.sum(0), 1)
+    held = np.zeros((n, counts.shape[1]))
+    np.add.at(held, place, shares)
+    sizes = np.bincount(place, minlength=n)
+    for _ in range(passes):
+        moved = False
+        for group, share in enumerate(shares):
+            here = place[group]
+            growth = (held - held[here] + share) @ share
+            growth[here] = 0
+            best = int(np.argmin(growth))
+            if growth[best] < -1e-12 and sizes[here] > 1:
+                held[here] -= share
+                held[best] += share
+                sizes[here] -= 1
+                sizes[best] += 1
+                place[group], moved = best, True
+        if not moved:
+            break
+    return place

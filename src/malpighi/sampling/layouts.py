@@ -9,6 +9,7 @@ from pathlib import Path
 from malpighi.annotations.base import UNNAMED
 from malpighi.errors import DataError
 from malpighi.geometry import Spacing
+from malpighi.images.channels import image_exists
 from malpighi.sampling.cases import Case, CaseTable, Labels
 from malpighi.sampling.classnames import classes_named_in
 from malpighi.sampling.folders import (
@@ -20,6 +21,7 @@ from malpighi.sampling.folders import (
     single_image,
     split_folders,
 )
+from malpighi.sampling.hpa import hpa_2021, image_label_tables
 from malpighi.sampling.manifest import manifest
 from malpighi.sampling.published import hubmap_2021, hubmap_2022, structure_and_stain
 from malpighi.sampling.volumes import one_volume, sennet_2023, volumes_of_slices
@@ -35,9 +37,15 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("manifest", "manifest.csv with a row an image: image, labels, class, group, organ, stain, spacing, split", manifest),
+    Layout("image-labels", "NAME.csv (Id, Target) beside NAME/ of ID_red, ID_green, … files (HPA 2018)", image_label_tables),
+    Layout(
+        "manifest",
+        "manifest.csv with a row an image: image, labels, image_labels, class, group, organ, stain, spacing, split",
+        manifest,
+    ),
     Layout("image", "one image file, with the outlines that lie beside it", single_image),
     Layout("hubmap-2022", "HuBMAP + HPA 2022: train.csv (id, organ, pixel_size, rle) and train_images/", hubmap_2022),
+    Layout("hpa-2021", "HPA Single Cell 2021: train.csv (ID, Label) and train/ID_{red,green,blue,yellow}.png", hpa_2021),
     Layout("hubmap-2021", "HuBMAP 2021: train.csv (id, encoding) and train/", hubmap_2021),
     Layout("structures", "STRUCTURE/STAIN/{images,masks}: tiles annotated for their folder's structure", structure_and_stain),
     Layout(
@@ -78,7 +86,7 @@ def find_cases(
     """
     layout, found = _recognise(Path(data), isinstance(spacing, Spacing) and spacing.rank == 3)
     _refuse_repeated(Path(data), found.cases)
-    table = _with_classes(CaseTable(Path(data), found.cases, (), layout.name, found.notes), tuple(classes))
+    table = _with_classes(CaseTable(Path(data), found.cases, _shown(found), layout.name, found.notes), tuple(classes))
     table = table.only(where) if where else table
     if spacing is not None:
         table = replace(table, cases=tuple(replace(case, spacing=_plain(spacing)) for case in table.cases))
@@ -93,13 +101,13 @@ def _plain(spacing: float | Spacing) -> float | Spacing:
 
 
 def _recognise(data: Path, volumes: bool) -> tuple[Layout, Found]:
-    if not data.exists():
+    if not image_exists(data):
         raise DataError(f"{data}: there is no such file or folder; check the path")
     for layout in (SLICES, *LAYOUTS) if volumes else LAYOUTS:
         found = layout.find(data)
         if found is not None and found.cases:
             return layout, found
-    if data.is_file():
+    if not data.is_dir():
         raise DataError(f"{data}: neither an image nor a manifest (.csv); give a folder, a manifest or an image")
     state = "the folder is empty" if not any(data.iterdir()) else "no known layout"
     raise DataError(
@@ -116,8 +124,14 @@ def _refuse_repeated(data: Path, cases: Sequence[Case]) -> None:
         seen[case.id] = case
 
 
+def _shown(found: Found) -> tuple[str, ...]:
+    """What images as a whole are said to show, or could be: the layout's classes, then those that only cases name."""
+    named = (name for case in found.cases for name in case.image_labels or ())
+    return tuple(dict.fromkeys([*found.classes, *named]))
+
+
 def _with_classes(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
-    """Give every label file its classes, and the table the union of them.
+    """Give every label file its classes, and the table the union of them and of what images show, which it holds already.
 
     A file says its classes by its folder or its manifest line, or by the names inside (GeoJSON). One that does neither is
     a mask of the data set's only class, or of the classes that the user named.
@@ -129,12 +143,13 @@ def _with_classes(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
     inside = {part.path: classes_named_in(part.path) for part in labels if not part.classes}
     named = tuple(dict.fromkeys([*told, *sorted({name for names in inside.values() for name in names or ()})]))
     untold = {path for path, names in inside.items() if names is None or (not names and not named)}
+    shown = tuple(name for name in table.classes if name not in named)
     if not untold:
-        return _keep(replace(table, classes=named), wanted)
+        return _keep(replace(table, classes=(*named, *shown)), wanted)
     if len(named) > 1:
         path = min(untold)
         raise DataError(f"{path}: nothing says which of the classes {', '.join(named)} it holds; name it in manifest.csv")
-    classes = named or wanted or (UNNAMED,)
+    classes = named or tuple(name for name in wanted if name not in shown) or (UNNAMED,)
     notes = table.notes
     if not named and not wanted:
         notes = (*notes, f"the masks' class has no name and is called {UNNAMED!r}; name it with --classes")
@@ -143,13 +158,19 @@ def _with_classes(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
         return replace(part, classes=classes) if part.path in untold else part
 
     cases = tuple(replace(case, labels=tuple(map(complete, case.labels))) for case in table.cases)
-    return _keep(replace(table, cases=cases, classes=classes, notes=notes), wanted)
+    return _keep(replace(table, cases=cases, classes=(*classes, *shown), notes=notes), wanted)
 
 
 def _keep(table: CaseTable, wanted: tuple[str, ...]) -> CaseTable:
-    """The table with only the classes wanted, in their order; images that have no labels stay."""
-    if wanted and set(wanted) != set(table.classes) and table.labelled:
+    """The table with only the classes wanted, in their order; images that have no label files stay."""
+    told = bool(table.labelled) or any(case.image_labels is not None for case in table.cases)
+    if wanted and set(wanted) != set(table.classes) and told:
         kept = {case.id: case for case in table.only({"class": wanted}).cases}
-        bare = {case.id: case for case in table.cases if not case.labels}
+        bare = {case.id: replace(case, image_labels=_of(case, wanted)) for case in table.cases if not case.labels}
         table = replace(table, cases=tuple((kept | bare)[case.id] for case in table.cases if case.id in kept | bare))
     return replace(table, classes=wanted or table.classes)
+
+
+def _of(case: Case, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The image labels that are wanted; None where nobody said."""
+    return None if case.image_labels is None else tuple(name for name in case.image_labels if name in wanted)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Box, Spacing
+from malpighi.images.channels import image_exists
 from malpighi.sampling.cases import Case, Labels
 from malpighi.sampling.files import stem
 from malpighi.sampling.folders import SPLITS, Found, group_of
@@ -17,6 +18,9 @@ from malpighi.sampling.folders import SPLITS, Found, group_of
 NAME = "manifest.csv"
 GROUPS = ("group", "donor", "patient", "slide")
 OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order", "unlabelled", "region"}
+OWN |= {"image_labels"}
+NONE = "none"
+"""Image label of images that show none of the classes."""
 
 
 def manifest(root: Path) -> Found | None:
@@ -24,14 +28,15 @@ def manifest(root: Path) -> Found | None:
 
     | column | what it holds |
     | --- | --- |
-    | `image` | path of the image, or of the folder of a volume's slices; the only column that must be there |
+    | `image` | path of the image, of a file a channel (`ID_{red,green,blue}.png`), or of the folder of a volume's slices; the only column that must be there |
     | `id` | unique name; the image's stem where absent |
     | `labels` | path of the label file, several separated by `;`; empty: not annotated |
     | `class` or `classes` | of one label file: the classes of its values 1, 2, … separated by `;`. Of several files: one entry a file in the same order, values separated by `+` |
     | `group`, `donor`, `patient` or `slide` | cases of one group never lie on both sides of a split; the first that is there |
     | `spacing` | level-0 µm per pixel, one number or z,y,x in quotes ("2,0.5,0.5"); empty: what the file says |
     | `split` | train, validation or test; empty: folds decide |
-    | `row` | key of the case's row where `labels` is a table of run lengths; the id where absent |
+    | `row` | key of the case's row where `labels` is a table of run lengths, of its image where it is COCO JSON; the id where absent |
+    | `image_labels` | classes that the image as a whole shows, separated by `;`; `none`: it shows none; empty: nobody said |
     | `order` | of run lengths: F column-major (the default) or C row-major |
     | `unlabelled` | value of the masks where nobody said what is there: neither a class nor background |
     | `region` | what was annotated; outside nothing is labelled: path of a mask that is not 0 there, or a box z0:z1,y0:y1,x0:x1 |
@@ -85,14 +90,14 @@ class _Line:
         case = self.values.get("id") or stem(image)
         group = next((self.values[name] for name in GROUPS if self.values.get(name)), "") or group_of(case)
         attributes = {key: value for key, value in self.values.items() if key not in OWN and value}
-        return Case(case, image, self.labels(case), group, attributes, self.spacing(), self.split())
+        return Case(case, image, self.labels(case), group, attributes, self.spacing(), self.split(), self.image_labels())
 
     def path(self, column: str, text: str = "") -> Path:
         text = text or self.values.get(column, "")
         path = self.table.parent / text
         if not text:
             raise self.error(f"{column} is empty; give a path, or remove the line")
-        if not path.exists():
+        if not image_exists(path):
             raise self.error(
                 f"{column} {text!r} does not exist in {self.table.parent}; correct the path (relative to the table)"
             )
@@ -107,10 +112,21 @@ class _Line:
         made = []
         for text, told in zip(files, per_file, strict=True) if files else ():
             path = self.path("labels", text)
-            row = (self.values.get("row") or case) if path.suffix.lower() == ".csv" else ""
+            row = (self.values.get("row") or case) if path.suffix.lower() in (".csv", ".json") else ""
             names_of = tuple(part for name in told for part in _list(name, "+"))
             made.append(Labels(path, names_of, row, self.order(), self.unlabelled(), self.region()))
         return tuple(made)
+
+    def image_labels(self) -> tuple[str, ...] | None:
+        names = _list(self.values.get("image_labels", ""), ";")
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice:
+            raise self.error(f"image_labels names {twice!r} twice; name each class once")
+        if NONE in (name.lower() for name in names):
+            if len(names) > 1:
+                raise self.error(f"image_labels {';'.join(names)!r}: {NONE!r} stands alone, or leave it out")
+            return ()
+        return tuple(names) or None
 
     def order(self) -> Literal["F", "C"]:
         text = self.values.get("order", "").upper()

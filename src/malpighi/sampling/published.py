@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def _images_of(table: Path, name: str) -> dict[str, Path]:
 
 def _complete(table: Path, cases: list[Case], notes: list[str]) -> Found:
     rows = [row["id"] for row in _rows(table)]
-    twice = next((name for i, name in enumerate(rows) if name in rows[:i]), None)
+    twice = next((name for name, count in Counter(rows).items() if count > 1), None)
     if twice:
         raise DataError(f"{table}: id {twice!r} is listed twice; ids must be unique, so remove one of the rows")
     if len(cases) < len(rows):

@@ -18,6 +18,8 @@ import numpy as np
 
 from malpighi.errors import MalpighiError
 from malpighi.geometry import Spacing
+from malpighi.images.channels import image_files
+from malpighi.images.select import telling
 from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, open_labels
 from malpighi.sampling.classfacts import ClassFacts, class_facts
 from malpighi.sampling.measure import CaseFacts, measure_image, measure_objects
@@ -100,9 +102,35 @@ class Survey:
         return tuple(fact for fact in self.readable if len(fact.channels) == usual)
 
     @cached_property
+    def image_labels(self) -> dict[str, int]:
+        """Images by label, for every class that images as a whole may show; empty where nobody said of any."""
+        counts = Counter(name for shown in self._shown for name in shown)
+        drawn = {name for case in self.table.cases for name in case.classes}
+        return {name: counts[name] for name in self.table.classes if counts[name] or name not in drawn} if self._shown else {}
+
+    @property
+    def labels_an_image(self) -> dict[int, int]:
+        """Images by how many labels they have, of those of which somebody said."""
+        return dict(sorted(Counter(map(len, self._shown)).items()))
+
+    @cached_property
+    def _shown(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(case.image_labels for case in self.table.cases if case.image_labels is not None)
+
+    @cached_property
+    def lacking(self) -> dict[str, tuple[str, ...]]:
+        """Id of an image → the channels that it lacks and others have, where channels have telling names."""
+        named = [fact for fact in self.readable if telling(fact.channels)]
+        every = dict.fromkeys(name for fact in sorted(named, key=lambda f: -len(f.channels)) for name in fact.channels)
+        gone = {fact.id: tuple(name for name in every if name not in fact.channels) for fact in named}
+        return {name: channels for name, channels in gone.items() if channels}
+
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is readable but may surprise, one line each."""
-        return tuple(remarks(self))
+        few = [f"{name} has no {', '.join(gone)}" for name, gone in list(self.lacking.items())[:5]]
+        more = f", … ({len(self.lacking)} images)" if len(self.lacking) > 5 else ""
+        return (*remarks(self), *([f"channels are missing: {'; '.join(few)}{more}"] if few else []))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -116,6 +144,9 @@ class Survey:
             "rank": self.rank,
             "counts": {key: self.table.counts(key) for key in ("class", "organ", "stain", "donor", "split") if self.tells(key)},
             "classes": {name: facts.as_dict() for name, facts in self.classes.items()},
+            "image_labels": self.image_labels,
+            "labels_an_image": {str(n): count for n, count in self.labels_an_image.items()},
+            "lacking_channels": {name: list(gone) for name, gone in self.lacking.items()},
             "sizes": {
                 "smallest": sizes.min(0).tolist() if len(sizes) else [],
                 "median": np.median(sizes, axis=0).tolist() if len(sizes) else [],
@@ -195,8 +226,8 @@ def same_files(table: CaseTable) -> Iterator[tuple[str, ...]]:
     """Ids of cases whose image files hold the same bytes (of large files: size, beginning and end)."""
     by_size: dict[int, list[Case]] = {}
     for case in table.cases:
-        if case.image.is_file():
-            by_size.setdefault(case.image.stat().st_size, []).append(case)
+        if not case.image.is_dir() and (files := image_files(case.image)):
+            by_size.setdefault(sum(file.stat().st_size for file in files), []).append(case)
     by_content: dict[str, list[str]] = {}
     for cases in by_size.values():
         for case in cases if len(cases) > 1 else ():
@@ -205,14 +236,19 @@ def same_files(table: CaseTable) -> Iterator[tuple[str, ...]]:
 
 
 def digest(path: Path, part: int = 1 << 20) -> str:
-    """SHA-256 of a file's size, first and last `part` bytes: tells files apart without reading a slide. "" for folders."""
-    if not path.is_file():
+    """SHA-256 of a file's size, first and last `part` bytes: tells files apart without reading a slide. "" for folders.
+
+    Of a file a channel, of all of them in turn.
+    """
+    if path.is_dir() or not (files := image_files(path)):
         return ""
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        digest = hashlib.sha256(file.read(part) + str(size).encode())
-        file.seek(max(part, size - part))
-        digest.update(file.read(part))
+    digest = hashlib.sha256()
+    for name in files:
+        with name.open("rb") as file:
+            size = name.stat().st_size
+            digest.update(file.read(part) + str(size).encode())
+            file.seek(max(part, size - part))
+            digest.update(file.read(part))
     return digest.hexdigest()
 
 
