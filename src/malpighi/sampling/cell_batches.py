@@ -121,8 +121,8 @@ class CellBatches:
         options = replace(self.augmentation, outside="unlabelled")
         seeds = [item_seed(self.seed, number) for number in numbers]
         images, warped = augment(images, masks.view(np.uint8), options, images.shape[2:], seeds)
-        made = self.items.finish(images, warped == 1)
-        return Batch(np.ascontiguousarray(made), self.targets[rows].astype(np.float32, copy=False))
+        made = self.items.finish(images, warped == 1)  # in channels-last memory, as most networks take it
+        return Batch(made, self.targets[rows].astype(np.float32, copy=False))
 
 
 def stacked(items: Items, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ KINDS = ("images", "labels", "nuclei", "crops", "masks")
 """The folders of `.npy` files, one an image."""
 PARTS = "parts"
 """Folder of one table an image while the tables of all are not yet written."""
-BOX = ("top", "left", "bottom", "right")
+BOX = ("y_min", "x_min", "y_max", "x_max")
 """Columns of a cell's box: level-0 pixels, half-open."""
 
 _LONGEST = 120  # characters of a file's name; file systems end at 255 bytes
@@ -57,7 +57,7 @@ class CellData:
         number: (cell,) int32 in the image's label image, from 1.
         border: (cell,) bool, whether the cell touches the image's border.
         area: (cell,) float64 level-0 pixels.
-        boxes: (cell, 4) int64 top, left, bottom, right, level-0 pixels, half-open.
+        boxes: (cell, 4) int64 y_min, x_min, y_max, x_max, level-0 pixels, half-open.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], images: pa.Table, cells: pa.Table) -> None:

@@ -75,7 +75,8 @@ def test_images_become_data(tmp_path):
     assert data.scale.tolist() == [2, 2, 2]
     assert all((data.crop(j)[1][data.mask(j)] > 60).all() for j in range(data.cells))
     assert data.features
-    assert np.isfinite([data.feature(name) for name in data.features]).all()
+    assert all(data.feature(name).shape == (12,) for name in data.features)
+    assert (data.area == 517).all()  # pixels of a disc of radius 13
     assert not (tmp_path / "out" / "parts").exists()
 
 
