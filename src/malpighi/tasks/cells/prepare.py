@@ -34,9 +34,13 @@ THREADS = 8
 _NAMED = 5  # ids in a line that lists some
 
 Segment = Callable[[np.ndarray], Cells]
+Keep = Callable[[Case, np.ndarray, Cells], None]
+"""Is given each image, (channel, y, x), with its cells at its own size, from any thread, before it counts as prepared."""
 
 
-def prepare_cells(cases: Sequence[Case], classes: Sequence[str], recipe: CellsRecipe, folder: Path, talk: Talk) -> CellData:
+def prepare_cells(
+    cases: Sequence[Case], classes: Sequence[str], recipe: CellsRecipe, folder: Path, talk: Talk, keep: Keep | None = None
+) -> CellData:
     """Store every image with its cells as networks will see them. Images that are there already are not done again.
 
     An image that cannot be used is left out, and that is said; one without cells is kept.
@@ -45,6 +49,7 @@ def prepare_cells(cases: Sequence[Case], classes: Sequence[str], recipe: CellsRe
         cases: images, with `image_labels` where they are known.
         classes: columns of `CellData.targets`.
         folder: to make, or to go on with.
+        keep: for those who want cells at full size.
 
     Raises:
         DataError: no image, two with one id, or none that can be used.
@@ -64,8 +69,8 @@ def prepare_cells(cases: Sequence[Case], classes: Sequence[str], recipe: CellsRe
         shutil.rmtree(folder / PARTS, ignore_errors=True)  # where the last run was stopped while it deleted them
         return CellData.open(folder)
     write_json(folder / ASKED, {"asked": asked})
-    found = _Found()
-    _write_all(cases, recipe, folder, found, talk)
+    found = _Found(notes=_unknown_labels(cases, classes))
+    _write_all(cases, recipe, folder, found, talk, keep)
     rows = [ImageRow(c.id, c.group or c.id, c.split, c.image_labels) for c in cases if c.id not in found.bad]
     found.tell(talk, len(cases))
     finish(folder, rows, {**_facts(classes, recipe), "asked": asked, "left_out": found.bad})
@@ -103,7 +108,7 @@ class _Found:
             )
 
 
-def _write_all(cases: Sequence[Case], recipe: CellsRecipe, folder: Path, found: _Found, talk: Talk) -> None:
+def _write_all(cases: Sequence[Case], recipe: CellsRecipe, folder: Path, found: _Found, talk: Talk, keep: Keep | None) -> None:
     """Write what is not there yet, in threads: OpenCV, SciPy and Numba let go of the interpreter."""
     from malpighi.tasks.cells.segmenters import segmenter
 
@@ -116,7 +121,7 @@ def _write_all(cases: Sequence[Case], recipe: CellsRecipe, folder: Path, found: 
     try:
         with talk.bar("finding cells", total=len(cases)) as advance:
             advance(len(cases) - len(missing))
-            futures = {pool.submit(_write, case, recipe, segment, folder): case for case in missing}
+            futures = {pool.submit(_write, case, recipe, segment, folder, keep): case for case in missing}
             for future in as_completed(futures):
                 case = futures.pop(future)  # with its result, or all would be held
                 try:
@@ -133,7 +138,7 @@ def _write_all(cases: Sequence[Case], recipe: CellsRecipe, folder: Path, found: 
     _look(cases, folder, found)
 
 
-def _write(case: Case, recipe: CellsRecipe, segment: Segment | None, folder: Path) -> None:
+def _write(case: Case, recipe: CellsRecipe, segment: Segment | None, folder: Path, keep: Keep | None) -> None:
     """One image, from its file to the folder."""
     from malpighi.objects.cell_features import cell_features
 
@@ -143,6 +148,8 @@ def _write(case: Case, recipe: CellsRecipe, segment: Segment | None, folder: Pat
     cells = segment(image)
     features = cell_features(cells, image, channels.names, channels.protein) if cells.count else {}
     sizes = Sizes(data.side, data.crop, data.margin, data.crop_span)
+    if keep is not None:
+        keep(case, image, cells)
     dark = not image[channels.names.index(channels.protein)].any()
     write_image(folder, case.id, image, cells, sizes, features, {"dark": dark, "notes": notes})
 
@@ -187,10 +194,22 @@ def _facts(classes: Sequence[str], recipe: CellsRecipe) -> dict[str, Any]:
     return {"classes": list(classes), "channels": list(channels.names), "side": data.side, "crop": data.crop}
 
 
+def _unknown_labels(cases: Sequence[Case], classes: Sequence[str]) -> list[str]:
+    """A note on labels that are not among the classes; none where all are."""
+    counts = Counter(name for case in cases for name in case.image_labels or () if name not in classes)
+    if not counts:
+        return []
+    listed = _some([f"{name!r} ({count} images)" for name, count in counts.most_common()])
+    return [f"labels that are not among the classes are not learnt: {listed}"]
+
+
 def _asked(cases: Sequence[Case], classes: Sequence[str], recipe: CellsRecipe) -> dict[str, Any]:
     """All that what is stored depends on; not how crops are masked or which fold is held out: that is for readers to say."""
     data = recipe.data
-    images = [[c.id, str(c.image), c.group, c.split, None if c.image_labels is None else list(c.image_labels)] for c in cases]
+    images = [
+        [c.id, os.path.abspath(c.image), c.group, c.split, None if c.image_labels is None else list(c.image_labels)]
+        for c in cases
+    ]
     return {
         "classes": list(classes),
         "data": {name: getattr(data, name) for name in ("side", "crop", "margin", "crop_span")},
