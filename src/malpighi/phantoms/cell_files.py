@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def _replace(path: Path, data: bytes) -> Path:
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check space and permission") from error
     return path

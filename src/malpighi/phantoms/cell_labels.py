@@ -40,16 +40,14 @@ def draw_labels(
             own.add(shown[rng.integers(len(shown))])
             if len(shown) > 1 and rng.random() < _TWO:
                 own.add(shown[rng.integers(len(shown))])
-    good = np.flatnonzero(seen) if np.any(seen) else np.arange(len(cells))
-    missing = [name for name in labels if not any(name in own for own in cells[: len(cells)] if own) and len(good)]
-    blank = NEGATIVE in labels
-    order = rng.permutation(good)
-    for i, name in enumerate(n for n in missing if n != NEGATIVE):
-        _give(cells, order, i, name)
-    if blank and shown and cells and all(cells):  # an image that is said to be negative too has a cell that is
+    good = rng.permutation(np.flatnonzero(seen) if np.any(seen) else len(cells))
+    missing = [name for name in shown if not any(name in own for own in cells)]
+    for i, name in enumerate(missing if cells else ()):
+        _give(cells, good, i, name)
+    if NEGATIVE in labels and shown and all(cells):  # an image that is said to be negative as well has a cell that is
         spare = [own for own in cells if all(sum(name in other for other in cells) > 1 for name in own)]
-        if spare:
-            spare[0].clear()
+        for own in spare[:1]:
+            own.clear()
     empty = (NEGATIVE,) if NEGATIVE in classes else ()
     return tuple(tuple(name for name in classes if name in own) or empty for own in cells)
 

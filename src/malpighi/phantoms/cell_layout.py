@@ -105,9 +105,9 @@ def _site(center: tuple[float, float], radius: float, diameter: float, rng: np.r
     nucleus = _ellipse(angle - lies, radius, rng.uniform(1.05, 1.65)) * _lobes(angle, 0.03, rng)
     half = 0.5 * diameter * np.exp(rng.normal(0, 0.12))
     # most cells lie along their nucleus
-    reach = _ellipse(angle - lies - rng.normal(0, 0.25), half, rng.uniform(1.1, 1.9)) * _lobes(angle, 0.09, rng)
-    for turn in rng.uniform(0, 2 * np.pi, rng.choice([0, 0, 1, 2])):  # processes, as spindle-shaped cells have
-        reach += half * rng.uniform(0.3, 0.75) * np.maximum(0, np.cos(angle - turn)) ** 14
+    reach = _ellipse(angle - lies - rng.normal(0, 0.25), half, rng.uniform(1.1, 2.5)) * _lobes(angle, 0.1, rng)
+    for turn in rng.uniform(0, 2 * np.pi, rng.choice([0, 1, 2])):  # processes, as spindle-shaped cells have
+        reach += half * rng.uniform(0.3, 0.8) * np.maximum(0, np.cos(angle - turn)) ** 16
     return Site(center, np.maximum(reach, 1.3 * nucleus).astype(np.float32), nucleus.astype(np.float32))
 
 

@@ -66,16 +66,21 @@ class View:
         corner = (at[0].start, at[1].start)
         here = made.centrosomes[number - 1]
         return cls(
-            site,
-            corner,
-            (float(here[0]) - corner[0], float(here[1]) - corner[1]),
-            made.unit,
-            inside,
-            shapes.rho[at],
-            *(field[at] * inside for field in (shapes.edge, shapes.away, made.nucleus, made.thickness, made.nucleoli)),
-            *(field[at] * inside for field in (made.microtubules, made.reticulum)),
-            made.fine[at],
-            made.coarse[at],
+            site=site,
+            corner=corner,
+            centrosome=(float(here[0]) - corner[0], float(here[1]) - corner[1]),
+            unit=made.unit,
+            inside=inside,
+            rho=shapes.rho[at],
+            edge=shapes.edge[at] * inside,
+            away=shapes.away[at] * inside,
+            nucleus=made.nucleus[at] * inside,
+            thickness=made.thickness[at] * inside,
+            nucleoli=made.nucleoli[at] * inside,
+            microtubules=made.microtubules[at] * inside,
+            reticulum=made.reticulum[at] * inside,
+            fine=made.fine[at],
+            coarse=made.coarse[at],
         )
 
     @property
@@ -87,6 +92,11 @@ class View:
     def cytoplasm(self) -> np.ndarray:
         """1 in the cell outside of its nucleus."""
         return self.inside * (1 - self.nucleus)
+
+    def crowd(self, least: int, most: int, rng: np.random.Generator) -> int:
+        """How many organelles: between two numbers in a usual cell, fewer where there is less cytoplasm."""
+        room = float(self.cytoplasm.sum()) / (5000 * self.unit**2)
+        return max(8, round(rng.uniform(least, most) * min(room, 1.4)))
 
     def points(self, density: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """`count` places (y, x), in window px, drawn from a density; fewer where it is 0 everywhere."""
@@ -174,7 +184,7 @@ def plasma_membrane(view: View, rng: np.random.Generator) -> np.ndarray:
 def mitochondria(view: View, rng: np.random.Generator) -> np.ndarray:
     """Short worms in the cytoplasm, many around the nucleus and few far out."""
     density = view.cytoplasm * np.exp(-view.away / (14 * view.unit)) * (view.edge > 3 * view.unit)
-    y, x = view.points(density, int(rng.integers(70, 110)), rng)
+    y, x = view.points(density, view.crowd(80, 120, rng), rng)
     # along the cell: at right angles to the way to the nucleus, more or less
     out = np.arctan2(y - (view.site.center[0] - view.corner[0]), x - (view.site.center[1] - view.corner[1]))
     angle = out + np.pi / 2 + rng.normal(0, 0.7, len(y))
@@ -190,7 +200,7 @@ def cytosol(view: View, rng: np.random.Generator) -> np.ndarray:
 def vesicles(view: View, rng: np.random.Generator) -> np.ndarray:
     """Many small round points all over the cytoplasm."""
     density = view.cytoplasm * (view.edge > 2 * view.unit) * np.exp(-view.away / (45 * view.unit))
-    y, x = view.points(density, int(rng.integers(60, 110)), rng)
+    y, x = view.points(density, view.crowd(70, 120, rng), rng)
     return np.minimum(spots(view.shape, y, x, 1.15 * view.unit, rng.uniform(0.5, 1.2, len(y))), 1.4) * view.inside
 
 

@@ -114,14 +114,17 @@ class CellPhantom:
             out[line] = True
         return out[1:]
 
-    @cached_property
+    @property
     def image_labels(self) -> tuple[str, ...]:
-        """What the image shows, in the order of `classes`; each label holds for at least one cell. () where there is no cell."""
-        if not self.count:
-            return ()
-        wanted = self.labels
-        if wanted is None:
-            wanted = draw_image_labels(self.classes, self._rng(2))
+        """What the image shows, in the order of `classes`; each label holds for at least one cell. () where there is no cell.
+
+        "Negative" beside other labels is left out where every cell is needed for those.
+        """
+        return tuple(name for name in self._wanted if any(name in own for own in self.cell_classes))
+
+    @cached_property
+    def _wanted(self) -> tuple[str, ...]:
+        wanted = draw_image_labels(self.classes, self._rng(2)) if self.labels is None else self.labels
         return tuple(name for name in self.classes if name in wanted)
 
     @cached_property
@@ -131,7 +134,7 @@ class CellPhantom:
         area = np.bincount(self.nuclei.ravel(), minlength=self.count + 1)[1:]
         whole = np.array([np.pi * site.nucleus_radius**2 for site in self._scene.sites])
         seen = area >= 0.6 * whole if len(shapes.windows) else np.zeros(0, bool)
-        return draw_labels(self.image_labels, self.classes, seen, self.penetrance, self._rng(3))
+        return draw_labels(self._wanted, self.classes, seen, self.penetrance, self._rng(3))
 
     def write(self, folder: Path | str, name: str) -> str:
         """Write `name_red.png`, `name_green.png`, …, and return the path with braces that names them as one image.
@@ -196,7 +199,7 @@ class CellPhantom:
             gain[name] = own[shapes.labels] * np.float32(_BRIGHT[name])
         tubes = made.microtubules
         body = cv2.GaussianBlur(tubes, (0, 0), 4 * made.unit) * made.thickness
-        red = (0.9 * tubes + 0.3 * body) * (1 - 0.55 * made.nucleus)
+        red = (0.95 * tubes + 0.25 * body) * (1 - 0.45 * made.nucleus)
         blue = made.nucleus * (0.8 + 0.09 * made.fine + 0.13 * made.coarse) * (1 - 0.45 * made.nucleoli)
         return {
             "red": red * gain["red"],
