@@ -90,3 +90,10 @@ def test_a_warp_comes_before_the_layers():
     assert np.median(length) > 0.95  # unit vectors: interpolated ones would be shorter
     assert np.nanmin(targets) >= 0
     assert np.nanmax(targets) <= 1
+
+
+def test_numbers_as_large_as_a_type_holds_are_renumbered_too():
+    labels = np.zeros((8, 8), np.int32)
+    labels[0, 0], labels[5, 5], labels[7, :] = 2**31 - 1, 4, 2**30
+    found = tile_numbers(_case(labels).annotation, Box((0, 0), (8, 8)), PIXELS)
+    assert (found[5, 5], found[7, 3], found[0, 0], found[1, 1]) == (1, 2, 3, 0)

@@ -143,10 +143,7 @@ def tile_numbers(annotation: Annotation, box: Box, spacing: Spacing) -> np.ndarr
     """
     layer = annotation.rasterise(box, spacing)[0]
     if annotation.has_objects:
-        found = annotation.instances(box, spacing)
-        names, inverse = np.unique(found, return_inverse=True)
-        rank = np.cumsum(names > 0) * (names > 0)  # 0, and what is below, is background
-        numbers = rank[inverse].reshape(found.shape)
+        numbers = _renumbered(annotation.instances(box, spacing))
     else:
         import cv2
 
@@ -156,6 +153,19 @@ def tile_numbers(annotation: Annotation, box: Box, spacing: Spacing) -> np.ndarr
     numbers = numbers + (numbers >= UNLABELLED)
     numbers[layer == UNLABELLED] = UNLABELLED
     return numbers.astype(np.uint16)
+
+
+def _renumbered(found: np.ndarray) -> np.ndarray:
+    """The numbers that occur as 1, 2, … in the same order; 0, and what is below, is background."""
+    found = np.maximum(found, 0)
+    top = int(found.max(initial=0))
+    if top > 16 * found.size:  # a table of all numbers would be larger than the tile
+        names, inverse = np.unique(np.append(found, 0), return_inverse=True)
+        return np.cumsum(names > 0)[inverse[:-1]].reshape(found.shape)
+    present = np.zeros(top + 1, bool)
+    present[found] = True
+    present[0] = False
+    return np.cumsum(present)[found] * (found > 0)
 
 
 def parted(numbers: np.ndarray) -> np.ndarray:
