@@ -31,6 +31,7 @@ class Classifier(Network):
     encoder does not pad).
 
     Attributes:
+        origin: pixel, along either axis, on which place 0 of the maps is centred; place n lies n strides farther.
         masked: whether it was made for masks, see `forward`.
         training_step: what `forward` does in training instead of `plain`; None: the same.
     """
@@ -42,12 +43,14 @@ class Classifier(Network):
         in_channels: int,
         classes: int,
         options: ClassifierOptions,
+        origin: float | None = None,
     ) -> None:
         super().__init__(in_channels, classes, (options.stride, options.stride))
         self.encoder = encoder
         self.attention = Cbam(channels) if options.attention == "cbam" else nn.Identity()
         self.dropout = nn.Dropout2d(options.dropout) if options.dropout else nn.Identity()
         self.head = nn.Conv2d(channels, classes, 1)
+        self.origin = (options.stride - 1) / 2 if origin is None else origin
         self.pooling = options.pooling
         self.masked = options.masked
         self.training_step = CONSISTENCY.get(options.consistency)
@@ -115,5 +118,5 @@ def build_classifier(options: ClassifierOptions, in_channels: int, classes: int)
         RecipeError: no such encoder, one without feature maps, or not at `options.stride`.
         DependencyError: `pretrained = "required"` and the weights cannot be had.
     """
-    encoder, channels = map_encoder(options.encoder, options.pretrained, in_channels, options.stride)
-    return Classifier(encoder, channels, in_channels, classes, options)
+    encoder, channels, origin = map_encoder(options.encoder, options.pretrained, in_channels, options.stride)
+    return Classifier(encoder, channels, in_channels, classes, options, origin)

@@ -72,8 +72,8 @@ def _quick_hub() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = was
 
 
-def map_encoder(name: str, pretrained: str, in_channels: int, stride: int) -> tuple[nn.Module, int]:
-    """The network `name` up to the features that its own classifier pools, as maps, and how many channels they have.
+def map_encoder(name: str, pretrained: str, in_channels: int, stride: int) -> tuple[nn.Module, int, float]:
+    """The network `name` up to the features that its own classifier pools, as maps; their channels; and their `Footprint.origin`.
 
     For other than 3 input channels `timm` adapts the published first layer, see `ModelOptions.pretrained`.
 
@@ -101,16 +101,19 @@ def map_encoder(name: str, pretrained: str, in_channels: int, stride: int) -> tu
             body = make(False)
         except (TypeError, AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
             raise _unfit(name, stride, error) from error
-    return body, _map_channels(body, name, in_channels, stride)
+    return body, *_probed(body, name, in_channels, stride)
 
 
-def _map_channels(body: nn.Module, name: str, in_channels: int, stride: int) -> int:
-    """Channels of the feature maps that `body` gives, found by trying a small image."""
+def _probed(body: nn.Module, name: str, in_channels: int, stride: int) -> tuple[int, float]:
+    """Channels of the feature maps that `body` gives, and where they lie, found by trying a small image."""
     import torch
 
+    from malpighi.models.footprint import Footprint
+
     was = body.training
+    footprint = Footprint()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), footprint.following(body):
             features = body.eval()(torch.zeros(1, in_channels, _PROBE, _PROBE))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise _mapless(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
@@ -125,7 +128,7 @@ def _map_channels(body: nn.Module, name: str, in_channels: int, stride: int) -> 
             f"model.encoder {name!r} gives maps of {shape[2]} × {shape[3]} for an image of {_PROBE} × {_PROBE}, too coarse for "
             f"model.stride = {stride}; choose one such as resnet18, efficientnet_b0 or convnext_tiny"
         )
-    return shape[1]
+    return shape[1], footprint.origin
 
 
 def _mapless(name: str, reason: str) -> RecipeError:
