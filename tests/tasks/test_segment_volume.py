@@ -18,8 +18,9 @@ from malpighi.inference.options import PredictOptions
 from malpighi.objects.measure import ObjectOptions
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.intensity import Intensity
+from malpighi.tasks.asked import find_images, stem
 from malpighi.tasks.run import Inputs, TrainedRun
-from malpighi.tasks.segment import Model, find_images, segment_image, stem
+from malpighi.tasks.segment import Model, segment_image
 from malpighi.tasks.within import hull_of
 
 SHAPE, SPACING = (20, 40, 36), Spacing.um((4.0, 2.0, 2.0))

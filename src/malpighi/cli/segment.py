@@ -13,7 +13,7 @@ from malpighi.geometry import Spacing
 
 def segment(
     images: Annotated[list[str], typer.Argument(help="Slides or images, folders of them, or patterns.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder of `malpighi train`.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder of `malpighi train`, or a starter model: nuclei.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; each image gets one of its own in it.")],
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
@@ -30,13 +30,15 @@ def segment(
     """Segment images of any size in constant memory; the same command goes on where it was stopped.
 
     Each image's folder holds labels.ome.zarr, objects.geojson.gz (drag it into QuPath; not of volumes), objects.parquet and
-    report.html. To a run on volumes a folder of slices is one volume.
+    report.html. A network that tells objects apart gives a label image of object numbers. To a run on volumes a folder of slices is one volume.
     Unreadable tiles are left out and listed (of several images, unreadable images too), and the command ends with exit
     code 5. An output made with other options or by another network is never replaced without --overwrite.
 
     [bold]Examples[/bold]
 
         malpighi segment slide.svs -m run -o out
+
+        malpighi segment image.tif -m nuclei -o out
 
         malpighi segment slides/*.tiff -m run -o out --set predict.flips=d4 --set predict.thresholds=[0.4]
 

@@ -17,7 +17,7 @@ from malpighi.sampling.cases import Case, CaseTable, Labels
 from malpighi.sampling.classnames import classes_named_in
 from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.prediction import Prediction
-from malpighi.tasks.segment import stem
+from malpighi.tasks.asked import stem
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import math
 import time
@@ -22,7 +21,7 @@ from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Shape, Spacing
 from malpighi.images import Source
 from malpighi.images.cache import tiles
-from malpighi.images.open import IMAGE_SUFFIXES, is_image, open_image
+from malpighi.images.open import open_image
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
 from malpighi.inference.progress import Progress
@@ -32,6 +31,7 @@ from malpighi.objects.label import BLOCK, find_components
 from malpighi.objects.measure import ObjectOptions, find_numbered_objects, find_objects, min_voxels
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
+from malpighi.tasks.asked import find_images, stem
 from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride, with_channels
 from malpighi.tasks.instances import BLOCK as INSTANCE_BLOCK
 from malpighi.tasks.instances import find_instances, require_instances
@@ -139,55 +139,6 @@ def segment(
         "damage": [line for result in results for line in result["damage"]],
         "failed": failed,
     }
-
-
-def find_images(given: Sequence[str | Path], rank: int = 2) -> list[Path]:
-    """Files behind paths, folders and patterns, each once, in natural reading order.
-
-    Args:
-        rank: of the images wanted; where it is 3, a folder of two-dimensional images is one volume.
-
-    Raises:
-        DataError: something given is not there, or two images would share an output folder.
-    """
-    found: dict[Path, None] = {}
-    for item in given:
-        path = Path(item)
-        if path.is_dir() and not is_image(path):
-            inside = sorted(p for p in path.iterdir() if is_image(p))
-            if not inside:
-                raise DataError(f"{path}: holds no image; readable are {' '.join(IMAGE_SUFFIXES)}")
-            if rank == 3 and _flat(inside[0]):
-                inside = [path]
-        elif path.exists():
-            inside = [path]
-        else:
-            inside = sorted(Path(p) for p in glob.glob(str(item)))
-            if not inside:
-                raise DataError(f"{item}: no such file, folder or pattern; check the path")
-        found.update(dict.fromkeys(inside))
-    names: dict[str, Path] = {}
-    for path in found:
-        other = names.setdefault(stem(path), path)
-        if other != path:
-            raise DataError(f"{path} and {other} have the same name and would share an output folder; segment them apart")
-    return list(found)
-
-
-def _flat(path: Path) -> bool:
-    """Whether an image is two-dimensional."""
-    with open_image(path) as source:
-        return source.space.rank == 2
-
-
-def stem(path: Path) -> str:
-    """Name of an image without its suffixes: slide.ome.zarr → slide; of a folder of slices its name, as it is."""
-    name = path.name
-    for suffix in (".ome", ""):
-        for known in IMAGE_SUFFIXES:
-            if name.lower().endswith(suffix + known):
-                return name[: -len(suffix + known)]
-    return name if path.is_dir() else path.stem
 
 
 def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = False) -> Model:

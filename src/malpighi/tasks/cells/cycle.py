@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from malpighi.annotations.files import replacing
 from malpighi.errors import DataError
 from malpighi.geometry import Spacing
-from malpighi.inference.fuse import Rule, learn
+from malpighi.inference.fuse import learn, pool
 from malpighi.metrics.multilabel import mean_ap
 from malpighi.recipes.cells import CellsRecipe
 from malpighi.recipes.load import build_cells, read_raw, write_recipe
@@ -101,8 +101,6 @@ def labelled_images(table: CaseTable, talk: Talk) -> CaseTable:
     Raises:
         DataError: there are none.
     """
-    from dataclasses import replace
-
     for note in table.notes:
         talk.say(note)
     kept = tuple(case for case in table.cases if case.image_labels is not None)
@@ -142,16 +140,14 @@ class Work:
         return mean_ap(scores[self.held], self.data.targets[self.held])
 
     def cell_map(self, scores: np.ndarray) -> float:
-        """Held-out mAP of images, each scored by its surest cell; an image without cells scores 0."""
-        best = np.zeros((len(self.data.image_ids), scores.shape[1]), np.float32)
-        np.maximum.at(best, self.data.image_of, scores)
-        return self.image_map(best)
+        """Held-out mAP of images, each scored by its surest cell."""
+        return self.image_map(pool(scores, self.data.image_of, len(self.data)))
 
 
 def _run(table: CaseTable, recipe: CellsRecipe, out: Path, talk: Talk) -> dict[str, Any]:
     """From labelled images to a finished run; returns its summary."""
     from malpighi.reports.cells import write_cycle_report
-    from malpighi.tasks.cells.pictures import cycle_facts
+    from malpighi.tasks.cells.pictures import cycle_page
     from malpighi.tasks.cells.prepare import prepare_cells
     from malpighi.training.allocator import keep_freed_pages
 
@@ -164,7 +160,7 @@ def _run(table: CaseTable, recipe: CellsRecipe, out: Path, talk: Talk) -> dict[s
     best = max(cycles, key=lambda row: row["fused_map"])
     write_json(out / CYCLES, {"cycles": cycles})
     write_json(out / BEST, {"cycle": best["cycle"], "classes": list(data.classes)})
-    write_cycle_report(out / "report.html", **cycle_facts(work, cycles, best))
+    write_cycle_report(out / "report.html", **cycle_page(work, cycles, best))
     talk.say(f"[bold]held-out image mAP {best['fused_map']:.4f}[/bold] (image classifier alone {best['image_map']:.4f})")
     talk.say(f"report: {out / 'report.html'}")
     return {
@@ -211,10 +207,11 @@ def _cycles(work: Work, image: np.ndarray, maps: np.ndarray) -> list[dict[str, A
     rows: list[dict[str, Any]] = []
     evidence, before = maps, None
     for number in range(1, work.recipe.cycle.most + 1):
-        labels = _label(work, evidence, number)
+        labels = _label(work, evidence, number, before)
         row = _cycle(work, labels, number, image, maps)
         cell = np.load(cycle_folder(work.out, number) / "cell-scores.npy")
-        row["agreement"] = agreement(before, labels) if before is not None else None
+        if before is not None:
+            row |= _changes(agreement(before, labels))
         rows.append(row)
         work.talk.say(
             f"cycle {number}: {row['labelled']} of {len(work.data.image_of)} cells labelled, held-out image mAP "
@@ -226,7 +223,12 @@ def _cycles(work: Work, image: np.ndarray, maps: np.ndarray) -> list[dict[str, A
     return rows
 
 
-def _label(work: Work, evidence: np.ndarray, number: int) -> PseudoLabels:
+def _changes(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What came and went since the cycle before."""
+    return {"gained": found["gained"], "lost": found["lost"], "agreement": found["same"]}
+
+
+def _label(work: Work, evidence: np.ndarray, number: int, before: PseudoLabels | None) -> PseudoLabels:
     """Stage 3."""
     data, folder = work.data, cycle_folder(work.out, number)
     folder.mkdir(parents=True, exist_ok=True)
@@ -240,8 +242,9 @@ def _label(work: Work, evidence: np.ndarray, number: int) -> PseudoLabels:
         source="class maps" if number == 1 else f"class maps and the cell classifier of cycle {number - 1}",
         classes=data.classes,
         negative=work.recipe.fuse.negative,
+        previous=before,
     )
-    if not sum(labels.counts().values()):
+    if not (labels.label >= 0).any():
         raise DataError(
             f"cycle {number}: no cell was labelled: no map passes pseudo.threshold {work.recipe.pseudo.threshold}; lower it, or "
             "train the image classifier longer"
@@ -261,11 +264,10 @@ def _cycle(work: Work, labels: PseudoLabels, number: int, image: np.ndarray, map
         work.recipe.fuse, cell, maps, image, data.image_of, data.border, data.area, data.targets, work.held, data.classes
     )
     fused = rule.apply(cell, maps, image, data.image_of, data.border, data.area)
-    counts = labels.counts()
     return {
         "cycle": number,
-        "labelled": int(sum(counts.values())),
-        "counts": counts,
+        "labelled": int((labels.label >= 0).sum()),
+        "counts": labels.counts(),
         "image_map": work.image_map(image),
         "maps_map": work.cell_map(maps),
         "cell_map": work.cell_map(cell),
@@ -283,11 +285,3 @@ def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     with replacing(path) as part, part.open("wb") as file:
         np.save(file, value)
     return value
-
-
-def fused_scores(work: Work, best: Mapping[str, Any]) -> np.ndarray:
-    """(cell, class) final scores of a cycle."""
-    data, out = work.data, work.out
-    cell = np.load(cycle_folder(out, best["cycle"]) / "cell-scores.npy")
-    image, maps = np.load(out / "image-scores.npy"), np.load(out / "map-scores.npy")
-    return Rule(**best["rule"]).apply(cell, maps, image, data.image_of, data.border, data.area)
