@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from malpighi.metrics import mask_runs
 from malpighi.metrics.mask_runs import MaskRuns, overlaps
 
 
@@ -38,6 +39,16 @@ def test_by_hand():
 @settings(deadline=None, max_examples=80)
 @given(st.integers(0, 2**31), st.integers(0, 4), st.integers(0, 4), st.booleans())
 def test_is_the_count_of_pixels(seed, n, m, overlapping):
+    counted(seed, n, m, overlapping)
+
+
+def test_many_masks_are_summed_without_a_table(monkeypatch):
+    monkeypatch.setattr(mask_runs, "DENSE", 0)
+    for seed in range(10):
+        counted(seed, 4, 3, overlapping=bool(seed % 2))
+
+
+def counted(seed, n, m, overlapping):
     draw = np.random.default_rng(seed)
     if overlapping:
         p, t = draw.random((n, 7, 9)) < 0.5, draw.random((m, 7, 9)) < 0.5

@@ -57,7 +57,7 @@ def evaluate(
     """
     from malpighi.tasks.cells.labelled_tables import is_cell_table
 
-    if is_cell_table(truth):
+    if is_cell_table(truth) and (truth.suffix.lower() != ".json" or is_cell_table(prediction)):
         if spacing is not None or only:
             raise DataError("--spacing and --only are not for tables of labelled cells: they name pixels and images themselves")
         from malpighi.tasks.cells.score import evaluate_cells

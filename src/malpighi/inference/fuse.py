@@ -13,8 +13,9 @@ from malpighi.metrics.multilabel import best_thresholds, mean_ap
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
 """Weights that are tried."""
-MOST_IMAGE = 0.5
-"""Highest weight of the image's score that is learnt: above it, cells of one image differ by less than half of what was seen."""
+MOST_IMAGE = 0.3
+"""Highest weight of the image's score that is learnt; what more costs where only cells of one image are told apart was simulated,
+see `docs/design/cell-scores.md`."""
 RESAMPLES = 50
 """Bootstrap draws of the held-out images for the standard error of a difference."""
 

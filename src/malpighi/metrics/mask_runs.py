@@ -8,6 +8,9 @@ import numpy as np
 
 from malpighi.metrics.instances import Pairs
 
+DENSE = 1 << 18
+"""Pairs of masks up to which overlaps are summed in a table of all pairs; above, only those met are sorted and kept."""
+
 
 @dataclass(frozen=True, eq=False)
 class MaskRuns:
@@ -45,9 +48,14 @@ def overlaps(predicted: MaskRuns, true: MaskRuns) -> Pairs:
     found = [_met(predicted, true, part) for part in true.layers() if len(part)]
     keys = np.concatenate([k for k, _ in found]) if found else np.zeros(0, np.int64)
     shared = np.concatenate([s for _, s in found]) if found else np.zeros(0, np.int64)
-    pairs, inverse = np.unique(keys, return_inverse=True)
     columns = max(true.count, 1)
-    total = np.bincount(inverse, weights=shared, minlength=len(pairs))
+    if predicted.count * columns <= DENSE:
+        total = np.bincount(keys, weights=shared)
+        pairs = np.flatnonzero(total)
+        total = total[pairs]
+    else:
+        pairs, inverse = np.unique(keys, return_inverse=True)
+        total = np.bincount(inverse, weights=shared, minlength=len(pairs))
     return Pairs(predicted.area, true.area, pairs // columns, pairs % columns, total)
 
 

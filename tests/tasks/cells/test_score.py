@@ -11,7 +11,7 @@ from malpighi.annotations.submissions import Cell, read_hpa, write_hpa
 from malpighi.cli import main
 from malpighi.errors import DataError
 from malpighi.metrics.instances import Intersections
-from malpighi.tasks.cells.export import ScoredCells, given_labels, mask_runs, write_submission
+from malpighi.tasks.cells.export import ScoredCells, given_labels, mask_runs, write_cells_coco, write_submission
 from malpighi.tasks.cells.labelled_tables import is_cell_table, open_cell_table
 from malpighi.tasks.cells.score import evaluate_cells, one_to_one, text_table
 
@@ -238,3 +238,33 @@ def test_the_command_scores_tables_of_cells(tmp_path):
     assert json.loads(done.stdout)["map"] == 1
     assert "Golgi" in CliRunner().invoke(main.app, asked).stdout
     assert CliRunner().invoke(main.app, [*asked, "--only", "class=x"]).exit_code != 0
+
+
+def coco(path, images, classes=CLASSES):
+    rows = [ScoredCells(name, labels, np.array(scores, float)) for name, (labels, scores) in images.items()]
+    write_cells_coco(path, rows, classes)
+    return path
+
+
+def test_coco_and_hpas_csv_score_alike(tmp_path):
+    shown = {"a": (LABELS, [[0.4, 0, 0], [0.9, 0.2, 0]]), "b": (LABELS, [[0.6, 0, 0.1], [0, 0, 0]])}
+    real = {"a": (LABELS, [[1, 0, 0], [1, 1, 0]]), "b": (LABELS, [[0, 0, 1], [0, 1, 0]])}
+    wanted = evaluate_cells(table(tmp_path / "g.csv", shown), truth(tmp_path))
+    files = (coco(tmp_path / "g.json", shown), coco(tmp_path / "t.json", real))
+    assert all(map(is_cell_table, files))
+    for pair in (files, (tmp_path / "g.csv", files[1]), (files[0], truth(tmp_path))):
+        found = evaluate_cells(*pair)
+        assert {**found, "seconds": 0} == {**wanted, "seconds": 0}
+
+
+def test_a_mask_with_several_categories_is_one_cell(tmp_path):
+    path = coco(tmp_path / "t.json", {"a.png": (LABELS, [[1, 0, 0], [1, 1, 0]])})
+    cells = open_cell_table(path).read("a", 3)
+    assert (len(cells.masks), cells.label.tolist(), cells.mask.tolist()) == (2, [0, 0, 1], [0, 1, 1])
+
+
+def test_other_json_is_no_table(tmp_path):
+    (tmp_path / "x.json").write_text('{"type": "FeatureCollection", "features": []}')
+    assert not is_cell_table(tmp_path / "x.json")
+    with pytest.raises(DataError, match="not a COCO file"):
+        open_cell_table(tmp_path / "x.json")

@@ -55,11 +55,29 @@ def write_submission(
         DataError: an image occurs twice, or scores are not of its cells.
     """
     path = Path(path)
-    count = write_hpa(path, ((one.image, _shape(one), _hpa_cells(one, least, most)) for one in _once(images)))
+    count = write_hpa(path, ((one.image, _shape(one), _hpa_cells(one, least, most)) for one in _once(images, len(classes))))
     if classes:
         with replacing(path.parent / CLASSES) as part:
             part.write_text(json.dumps(list(classes), indent=1, ensure_ascii=False), encoding="utf-8")
     return count
+
+
+def write_cells_coco(
+    path: Path, images: Iterable[ScoredCells], classes: Sequence[str], *, least: float = 0.0, most: int = 0
+) -> int:
+    """Write COCO JSON: an annotation a cell and label, with its score; as `write_submission` else.
+
+    Returns:
+        How many annotations were written.
+    """
+    from malpighi.annotations.coco import write_coco
+    from malpighi.annotations.instances import Instance
+
+    def objects(one: ScoredCells) -> Iterator[Instance]:
+        for cell in _hpa_cells(one, least, most):
+            yield Instance(classes[cell.label], cell.runs, cell.confidence)
+
+    return write_coco(Path(path), ((one.image, _shape(one), objects(one)) for one in _once(images, len(classes))), classes)
 
 
 def _hpa_cells(one: ScoredCells, least: float, most: int) -> Iterator[Cell]:
@@ -101,13 +119,15 @@ def mask_runs(labels: np.ndarray) -> dict[int, RunLengths]:
     }
 
 
-def _once(images: Iterable[ScoredCells]) -> Iterator[ScoredCells]:
+def _once(images: Iterable[ScoredCells], classes: int = 0) -> Iterator[ScoredCells]:
     seen: set[str] = set()
     for one in images:
         if one.image in seen:
             raise DataError(f"{one.image} is given twice; write each image once")
         if one.scores.ndim != 2 or (one.number is not None and len(one.number) != len(one.scores)):
             raise DataError(f"{one.image}: scores have shape {one.scores.shape}; they are (cell, class), a row a number")
+        if classes and one.scores.shape[1] != classes:
+            raise DataError(f"{one.image}: scores of {one.scores.shape[1]} classes, {classes} are named")
         seen.add(one.image)
         yield one
 

@@ -101,15 +101,13 @@ def is_cell_table(path: Path) -> bool:
 def _is_coco(path: Path) -> bool:
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as text:
-        start = text.read(4096)
-    if '"FeatureCollection"' in start or not start.lstrip().startswith("{"):
-        return False
+    from malpighi.annotations.coco import is_coco, read_coco
+
     try:
-        content = json.loads(read_text(path))
-    except ValueError:
-        return False
-    return isinstance(content, dict) and "categories" in content and "annotations" in content
+        coco = read_coco(path) if is_coco(path) else None
+    except DataError:  # whoever opens it says what is wrong
+        return True
+    return coco is not None and bool(coco.categories)
 
 
 def open_cell_table(path: Path) -> CellTable:
