@@ -91,10 +91,10 @@ def _shapes(labels: np.ndarray, parts: np.ndarray, count: int) -> tuple[dict[str
 
 
 def _eccentricity(yy: np.ndarray, xx: np.ndarray, yx: np.ndarray) -> np.ndarray:
-    """From central second moments of pixel centres; a pixel's own, 1/12 an axis, is added."""
-    yy, xx = yy + 1 / 12, xx + 1 / 12
+    """From central second moments of pixel centres, as scikit-image; 0 of a single pixel."""
     half, apart = (yy + xx) / 2, np.sqrt((yy - xx) ** 2 / 4 + yx**2)
-    return np.sqrt(2 * apart / (half + apart))
+    longest = half + apart
+    return np.sqrt(np.divide(2 * apart, longest, out=np.zeros(len(yy)), where=longest > 0))
 
 
 def _hull_areas(labels: np.ndarray, box: np.ndarray, count: int) -> np.ndarray:

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from malpighi.objects.nuclei import fill_holes
+from malpighi.objects.nuclei import ROUNDING, fill_holes
 
 _SMOOTH = 0.3  # of the smallest nucleus's radius: joins the threads of microtubules, keeps cells apart
 _BRIGHT = 99.5  # percentile that stands for a channel's brightness
+_LOWER = 0.8  # of that threshold: .6 to .8 agree best with outlines of real cells (docs/design/cell-segmentation.md)
 _FLOOR = 0.02  # share of the brightest below which darker is not farther
 
 
@@ -53,14 +54,14 @@ def joined_extent(channels: np.ndarray, sigma: float) -> np.ndarray | None:
     for channel in channels:
         smooth = cv2.GaussianBlur(channel, (0, 0), sigma)
         dark, bright = np.percentile(smooth, (1, _BRIGHT))
-        if bright > dark:
+        if bright - dark > ROUNDING * abs(bright):
             total += np.clip((smooth - dark) / (bright - dark), 0, 1)
             used += 1
     return total / used if used else None
 
 
 def extent_threshold(shown: np.ndarray) -> float:
-    """Least cross-entropy (Li & Tam 1998): Otsu's cuts the dim rim off cells whose middle is bright."""
+    """Below least cross-entropy (Li & Tam 1998): Otsu's cuts the dim rim off cells whose middle is bright."""
     from skimage.filters import threshold_li
 
-    return float(threshold_li(shown))
+    return _LOWER * float(threshold_li(shown))

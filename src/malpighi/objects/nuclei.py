@@ -11,6 +11,7 @@ from malpighi.objects.flood import hills, number_in_order
 CONTRAST = 5.0
 """How far nuclei must rise above their surroundings, in standard deviations of these. Otsu's two halves of pure noise lie
 2.9 of the lower half's deviations apart, whatever the noise's strength."""
+ROUNDING = 1e-4  # of the brightest value: filters of a flat image leave 1e-7 of it
 _BLOCKS = 6  # parts an axis whose darker pixels say how bright the background is there
 _DARK = 25  # percentile: nuclei cover less than three quarters of any part
 _SMALLEST_BLOCK = 64
@@ -36,7 +37,7 @@ def find_nuclei(image: np.ndarray, smallest: float, split: float) -> np.ndarray:
     radius = math.sqrt(max(smallest, 1.0) / math.pi)
     smooth = cv2.GaussianBlur(image, (0, 0), float(np.clip(0.15 * radius, 0.7, 4.0)))
     above = smooth - local_background(smooth)
-    threshold = safe_threshold(above)
+    threshold = safe_threshold(above, ROUNDING * float(np.abs(image).max()))
     if threshold is None:
         return np.zeros(image.shape, np.int32)
     found = _cleaned(above > 0.5 * threshold, smallest, radius)
@@ -58,12 +59,16 @@ def local_background(image: np.ndarray) -> np.ndarray:
     return cv2.resize(grid, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def safe_threshold(image: np.ndarray) -> float | None:
-    """Otsu's threshold of a smoothed image, or None where what lies above it does not stand out from the rest."""
+def safe_threshold(image: np.ndarray, least: float) -> float | None:
+    """Otsu's threshold of a smoothed image, or None where what lies above it does not stand out from the rest.
+
+    Args:
+        least: difference below which one is rounding, in the image's unit.
+    """
     from skimage.filters import threshold_otsu
 
     low, high = float(image.min()), float(image.max())
-    if not high > low:
+    if not high - low > least:
         return None
     threshold = float(threshold_otsu(image))
     dark, bright = image[image <= threshold], image[image > threshold]
@@ -71,7 +76,7 @@ def safe_threshold(image: np.ndarray) -> float | None:
         return None
     middle = np.median(dark)
     spread = 1.4826 * float(np.median(np.abs(dark - middle)))
-    return threshold if np.median(bright) - middle > max(CONTRAST * spread, 1e-3 * (high - low)) else None
+    return threshold if np.median(bright) - middle > max(CONTRAST * spread, least) else None
 
 
 def part_at_necks(mask: np.ndarray, split: float) -> np.ndarray:

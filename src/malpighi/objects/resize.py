@@ -11,12 +11,10 @@ def shrink(image: np.ndarray, scale: float) -> np.ndarray:
     import cv2
 
     size = [max(1, round(n * scale)) for n in image.shape]
-    if image.dtype not in (np.uint8, np.uint16, np.float32):
-        image = image.astype(np.float32)
+    values = np.ascontiguousarray(image, np.float32)  # integers would be rounded, and dim nuclei are a few grades high
     if list(image.shape) == size:
-        return image.astype(np.float32)
-    smaller = cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return smaller.astype(np.float32)
+        return values
+    return np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_AREA))
 
 
 def shrink_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,9 +102,9 @@ def _by_network(options: CellOptions, channels: ChannelOptions) -> Segmenter:
     """Nuclei by the starter network at a size where it knows them, cells by the watershed."""
     import threading
 
-    from malpighi.tasks.run import find_run, open_run
+    from malpighi.tasks.run import open_run
 
-    run = open_run(find_run(STARTER))
+    run = open_run(Path(STARTER))
     layers, one = starter_layers(run), threading.Lock()
 
     def segment(image: np.ndarray) -> Cells:
@@ -125,7 +126,7 @@ def starter_layers(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
 
     def layers(image: np.ndarray) -> np.ndarray:
         source = prepare_source(ArraySource(image, run.inputs.spacing), run.recipe)
-        out = np.zeros((len(run.inputs.classes), *image.shape[1:]), np.float32)
+        out = np.zeros((len(run.inputs.layers), *image.shape[1:]), np.float32)
         for box, part in predict_image(forward, source, run.inputs, run.recipe.predict, stride=tile_stride(network)):
             out[(slice(None), *box.slices)] = part
         return out
