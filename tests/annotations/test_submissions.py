@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from malpighi.annotations.coco_rle import to_hpa
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, open_rle, read_hpa, read_table, write_hpa, write_table
+from malpighi.annotations.submissions import Cell, open_rle, read_hpa, read_table, stream_hpa, write_hpa, write_table
 from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Box, Space, Spacing
 
@@ -152,3 +153,36 @@ def test_the_gigapixel_mask_opens_by_its_row(real):
     x, y = divmod(96_909_967, 31299)
     drawn = annotation.rasterise(Box((y - 1, x), (58, 1)))[0, :, 0]
     assert drawn.tolist() == [0] + [1] * 56 + [0]
+
+
+HPA = "ID,ImageWidth,ImageHeight,PredictionString\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("a,8,6,-1 0.5 M", r"row 2 \(a\), triple 1: '-1' '0.5'; class numbers are 0 or more"),
+        ("a,8,6,1 nan M", r"triple 1: '1' 'nan'"),
+        ("a,8,6,M 0.5 M", r"row 2 \(a\), triple 1: 'M' '0.5' is not a class number"),
+        ("a,8,6,1 0.5 M 2 0.5 !!", r"row 2 \(a\), triple 2: not base64"),
+        ("a,9,6,1 0.5 M", r"row 2 \(a\), triple 1: counts add up to 48, a mask of 6 × 9 has 54"),
+        ("a,8,6,\na,8,6,", r"row 3: ID 'a' is already on row 2"),
+        ("a,0,6,", r"row 2 \(a\) says the image is of 6 × 0"),
+    ],
+)
+def test_wrong_triples_name_row_and_triple(tmp_path, rows, says):
+    mask = to_hpa(RunLengths.encode(MASK))
+    with pytest.raises(DataError, match=says):
+        read_hpa(table(tmp_path, HPA + rows.replace("M", mask) if "M 0" not in rows else HPA + rows))
+
+
+def test_an_hpa_table_comes_out_as_it_was(tmp_path):
+    generator = np.random.default_rng(0)
+    cells = [
+        Cell(int(generator.integers(19)), float(generator.random()), RunLengths.encode(generator.random((6, 8)) < 0.5))
+        for _ in range(20)
+    ]
+    write_hpa(tmp_path / "a.csv", [("a", (6, 8), cells), ("b", (6, 8), [Cell(1, 1.0, cells[0].runs)]), ("c", (3, 4), [])])
+    write_hpa(tmp_path / "b.csv", ((row.name, row.shape, row.cells) for row in stream_hpa(tmp_path / "a.csv")))
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    assert next(iter(stream_hpa(tmp_path / "b.csv"))).cells[3].confidence == cells[3].confidence

@@ -16,6 +16,9 @@ import numpy as np
 from malpighi.annotations.rle import RunLengths
 from malpighi.errors import DataError
 
+_GROUPS = 12
+"""Groups of five bits that fit into 64 with their sign."""
+
 
 def from_counts(counts: Iterable[int], shape: Sequence[int], name: str = "COCO counts") -> RunLengths:
     """Runs of a (y, x) mask from uncompressed counts.
@@ -23,7 +26,7 @@ def from_counts(counts: Iterable[int], shape: Sequence[int], name: str = "COCO c
     Raises:
         DataError: a count is negative, or they do not add up to the mask's size.
     """
-    given = np.asarray(list(counts), np.int64)
+    given = np.asarray(counts if isinstance(counts, Sequence) else list(counts), np.int64)
     height, width = (int(n) for n in shape)
     if len(given) and given.min() < 0:
         raise DataError(f"{name}: count {int(np.argmin(given)) + 1} is negative; counts are 0 or more")
@@ -50,16 +53,15 @@ def column_major(runs: RunLengths) -> RunLengths:
 
 def compress(counts: Sequence[int]) -> str:
     """COCO's string of `counts`."""
-    out = []
-    for index, count in enumerate(counts):
-        value = count - counts[index - 2] if index > 2 else count
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != (-1 if group & 0x10 else 0)
-            out.append(chr((group | 0x20 if more else group) + 48))
-    return "".join(out)
+    values = np.asarray(counts, np.int64)
+    values = np.concatenate([values[:3], values[3:] - values[1:-2]])  # shorter ones stay as they are
+    groups = np.ones(len(values), np.int64)
+    while ((rest := values >> (5 * groups - 1)) ** 2 + rest).any():  # neither 0 nor -1: the sign needs another group
+        groups += (rest != 0) & (rest != -1)
+    owner = np.repeat(np.arange(len(values)), groups)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(groups) - groups, groups)
+    code = (values[owner] >> (5 * place)) & 0x1F
+    return (code + 48 + 0x20 * (place + 1 < groups[owner])).astype(np.uint8).tobytes().decode("ascii")
 
 
 def decompress(text: str, name: str = "COCO counts") -> list[int]:
@@ -68,22 +70,25 @@ def decompress(text: str, name: str = "COCO counts") -> list[int]:
     Raises:
         DataError: a character outside the code, or the last count cut off.
     """
-    counts: list[int] = []
-    value = shift = 0
-    for place, character in enumerate(text):
-        group = ord(character) - 48
-        if not 0 <= group < 64:
-            raise DataError(f"{name}: character {place + 1} ({character!r}) is not COCO run-length code")
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if not group & 0x20:
-            if group & 0x10:
-                value |= -1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    if shift:
+    code = np.frombuffer(text.encode("latin-1", "replace"), np.uint8).astype(np.int64) - 48
+    wrong = np.flatnonzero((code < 0) | (code > 63))
+    if len(wrong):
+        raise DataError(f"{name}: character {wrong[0] + 1} ({text[wrong[0]]!r}) is not COCO run-length code")
+    if not len(code):
+        return []
+    last = np.flatnonzero(code & 0x20 == 0)  # of each count
+    if not len(last) or last[-1] + 1 < len(code):
         raise DataError(f"{name}: COCO run-length code is cut off in its last count")
-    return counts
+    first = np.concatenate([[0], last[:-1] + 1])
+    groups = last - first + 1
+    if groups.max() > _GROUPS:
+        raise DataError(f"{name}: a COCO count of {groups.max()} characters is no number of pixels")
+    place = np.arange(len(code)) - np.repeat(first, groups)
+    values = np.add.reduceat((code & 0x1F) << (5 * place), first)
+    values -= np.where(code[last] & 0x10, np.int64(1) << (5 * groups), 0)
+    for begin in (1, 2):  # from the third on, each is the difference to the one two before
+        values[begin::2] = np.cumsum(values[begin::2])
+    return values.tolist()
 
 
 def from_hpa(text: str, shape: Sequence[int], name: str = "HPA mask") -> RunLengths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class FolderAnnotation(Annotation):
         """
         if len(classes) > 1:
             raise DataError(f"{path}: a folder of objects holds one class, {len(classes)} are given; give one")
-        files = _files(Path(path))
+        files = self._files = _files(Path(path))
         self._labels = np.zeros(space.shape, np.int32)
         overlap, empty = 0, 0
         for number, file in enumerate(files, 1):
@@ -51,6 +51,11 @@ class FolderAnnotation(Annotation):
         notes = [f"{overlap} pixels lie in several objects; the later file wins"] if overlap else []
         notes += [f"{empty} masks are empty"] if empty else []
         super().__init__(str(path), space, classes or (UNNAMED,), tuple(notes))
+
+    def masks(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Every object's file name and (y, x) bool mask as it is there, also where it overlaps others."""
+        for file in self._files:
+            yield file.name, _mask(file, self.space.shape)
 
     @property
     def has_objects(self) -> bool:

@@ -31,8 +31,12 @@ class Request:
 
 
 def _runs(asked: Request) -> Annotation:
-    from malpighi.annotations.submissions import open_rle
+    from malpighi.annotations.submissions import is_hpa, open_rle
 
+    if is_hpa(asked.path):
+        from malpighi.annotations.hpa import open_hpa
+
+        return open_hpa(asked.path, asked.space, asked.classes, asked.row)
     return open_rle(asked.path, asked.space, asked.classes, asked.row, asked.order, asked.numbers)
 
 
@@ -40,6 +44,12 @@ def _outlines(asked: Request) -> Annotation:
     from malpighi.annotations.outlines import ShapesAnnotation
 
     return ShapesAnnotation(str(asked.path), asked.space, _read_outlines(asked.path), asked.classes)
+
+
+def _json(asked: Request) -> Annotation:
+    from malpighi.annotations.coco import is_coco, open_coco
+
+    return open_coco(asked.path, asked.space, asked.classes, asked.row) if is_coco(asked.path) else _outlines(asked)
 
 
 def _read_outlines(path: Path) -> Outlines:
@@ -79,8 +89,8 @@ READERS: dict[str, Callable[[Request], Annotation]] = {
     ".csv.gz": _runs,
     ".geojson": _outlines,
     ".geojson.gz": _outlines,
-    ".json": _outlines,
-    ".json.gz": _outlines,
+    ".json": _json,
+    ".json.gz": _json,
     ".roi": _outlines,
     ".zip": _outlines,
     ".png": _mask,
@@ -106,8 +116,13 @@ def suffix_of(path: Path) -> str:
 
 
 def read_outlines(path: Path) -> Outlines | None:
-    """What an outline file holds, which needs no image; None for formats of pixels."""
-    return _read_outlines(Path(path)) if READERS.get(suffix_of(path)) is _outlines else None
+    """What an outline file holds, which needs no image; None for formats of pixels and for COCO, which names its images."""
+    reader = READERS.get(suffix_of(path))
+    if reader is _json:
+        from malpighi.annotations.coco import is_coco
+
+        return None if is_coco(Path(path)) else _read_outlines(Path(path))
+    return _read_outlines(Path(path)) if reader is _outlines else None
 
 
 def open_annotation(
@@ -126,7 +141,7 @@ def open_annotation(
         path: file, Zarr, or folder: of one PNG an object where the image is 2-D, of one mask a slice where it is a volume.
         space: of the image the labels belong to.
         classes: what values or unnamed objects mean, or which named ones to take; empty: what the file says.
-        row: for tables that hold many images, the id of this one.
+        row: for files that hold many images (tables, COCO JSON), the id of this one.
         order: for run lengths, "F" column-major or "C" row-major.
         on_damage: for label images, as `open_image`.
         numbers: of the slices of a volume, by which masks and rows of single slices are found; 0, 1, … where empty.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,28 +103,63 @@ class Cell:
     runs: RunLengths
 
 
+@dataclass(frozen=True)
+class HpaRow:
+    """A row of an HPA table: an image's ID, its (y, x) shape, and its cells; a cell of several labels is there with each."""
+
+    name: str
+    shape: tuple[int, int]
+    cells: tuple[Cell, ...]
+
+
+HPA_COLUMNS = ("ID", "ImageWidth", "ImageHeight", "PredictionString")
+
+
+def is_hpa(path: Path) -> bool:
+    """Whether a CSV's first line is that of an HPA table; opens nothing else of it."""
+    if Path(path).suffix.lower() != ".csv":
+        return False
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        return set(HPA_COLUMNS) <= {name.strip() for name in lines.readline(4096).split(",")}
+
+
 @once_per_file
 def read_hpa(path: Path) -> Mapping[str, tuple[Cell, ...]]:
     """Read image ID → its cells, from `ID,ImageWidth,ImageHeight,PredictionString`.
 
     Raises:
-        DataError: a column is missing, or a triple `label confidence mask` is broken; names row and triple.
+        DataError: as `stream_hpa`.
     """
-    rows = _rows(path)
+    return {row.name: row.cells for row in stream_hpa(path)}
+
+
+def stream_hpa(path: Path) -> Iterator[HpaRow]:
+    """The rows of an HPA table, one at a time; masks are decoded as they come.
+
+    Raises:
+        DataError: a column is missing, an ID is there twice, or a triple `label confidence mask` is broken: a negative
+            label, no number, no mask, a mask of another size than the row's; names row and triple.
+    """
+    rows = _rows(Path(path))
     header = next(rows, None) or []
-    wanted = ("ID", "ImageWidth", "ImageHeight", "PredictionString")
-    if any(c not in header for c in wanted):
-        raise DataError(f"{path}: columns {', '.join(header)[:80]}; an HPA table has {', '.join(wanted)}")
-    at = [header.index(c) for c in wanted]
-    out: dict[str, tuple[Cell, ...]] = {}
+    if any(c not in header for c in HPA_COLUMNS):
+        raise DataError(f"{path}: columns {', '.join(header)[:80]}; an HPA table has {', '.join(HPA_COLUMNS)}")
+    at = [header.index(c) for c in HPA_COLUMNS]
+    seen: dict[str, int] = {}
     for line, row in enumerate(rows, 2):
+        if not row:
+            continue
         try:
             name, width, height, text = (row[i] for i in at)
             shape = (int(height), int(width))
         except (IndexError, ValueError) as error:
             raise DataError(f"{path}: row {line} is cut off or has no image size; write the table again") from error
-        out[name] = tuple(_cells(text, shape, f"{path}, row {line} ({name})"))
-    return out
+        if min(shape) < 1:
+            raise DataError(f"{path}: row {line} ({name}) says the image is of {shape[0]} × {shape[1]}; give its size")
+        if name in seen:
+            raise DataError(f"{path}: row {line}: ID {name!r} is already on row {seen[name]}; an image has one row")
+        seen[name] = line
+        yield HpaRow(name, shape, tuple(_cells(text, shape, f"{path}, row {line} ({name})")))
 
 
 def _cells(text: str, shape: tuple[int, int], name: str) -> Iterator[Cell]:
@@ -134,22 +170,30 @@ def _cells(text: str, shape: tuple[int, int], name: str) -> Iterator[Cell]:
         label, confidence, mask = words[start : start + 3]
         place = f"{name}, triple {start // 3 + 1}"
         try:
-            yield Cell(int(label), float(confidence), from_hpa(mask, shape, place))
-        except DataError:
-            raise
+            number, sure = int(label), float(confidence)
         except ValueError as error:
             raise DataError(f"{place}: {label!r} {confidence!r} is not a class number and a confidence") from error
+        if number < 0 or not math.isfinite(sure):
+            raise DataError(f"{place}: {label!r} {confidence!r}; class numbers are 0 or more, confidences finite")
+        yield Cell(number, sure, from_hpa(mask, shape, place))
 
 
 def write_hpa(path: Path, rows: Iterable[tuple[str, tuple[int, int], Iterable[Cell]]]) -> int:
-    """Write (image ID, (y, x) shape, cells) rows as HPA's submission; returns how many."""
+    """Write (image ID, (y, x) shape, cells) rows as HPA's submission; returns how many.
+
+    Confidences have as many digits as they need: what was written here comes out the same when it is read and written.
+    """
     count = 0
-    with _writer(path, ("ID", "ImageWidth", "ImageHeight", "PredictionString")) as table:
+    with _writer(path, HPA_COLUMNS) as table:
         for name, (height, width), cells in rows:
-            text = " ".join(f"{c.label} {c.confidence:g} {to_hpa(c.runs)}" for c in cells)
+            text = " ".join(f"{c.label} {_plain(c.confidence)} {to_hpa(c.runs)}" for c in cells)
             table.writerow([name, width, height, text])
             count += 1
     return count
+
+
+def _plain(confidence: float) -> str:
+    return f"{confidence}".removesuffix(".0")
 
 
 class RleAnnotation(Annotation):
@@ -170,6 +214,11 @@ class RleAnnotation(Annotation):
     def has_objects(self) -> bool:
         """Where several rows are instances of one image."""
         return max(map(len, self._slices)) > 1
+
+    @property
+    def masks(self) -> tuple[RunLengths, ...]:
+        """The instances of a 2-D image, or its one mask."""
+        return self._slices[0]
 
     @property
     def present(self) -> np.ndarray:

@@ -13,6 +13,14 @@ from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
 
 
+class Style(StrEnum):
+    """Formats of single objects, where the suffix does not say which."""
+
+    COCO = "coco"
+    HPA = "hpa"
+    SARTORIUS = "sartorius"
+
+
 class Order(StrEnum):
     """Which way run lengths run."""
 
@@ -44,13 +52,20 @@ def convert(
     objects: Annotated[
         bool, typer.Option("--objects", help="Number the objects in label images; one CSV row an object.")
     ] = False,
+    style: Annotated[
+        Style | None,
+        typer.Option(
+            "--format", help="Of single objects: coco (.json), hpa or sartorius (.csv); else polygons or run lengths."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Convert an image to OME-Zarr, or labels from any format to any other.
 
     Labels: .geojson[.gz] (QuPath), .json (polygons), .zip and .roi (ImageJ), .csv (run lengths), .png and .tif (label
-    images), .zarr (OME-Zarr labels), a folder of one PNG an object. Pixels are outlined exactly, along their edges.
+    images), .zarr (OME-Zarr labels), a folder of one PNG an object, COCO JSON, the HPA table of cells. Pixels are outlined
+    exactly, along their edges. A COCO file or HPA table is converted into another with all its images, or with --row one.
 
     Volumes: .zarr, .nii[.gz] (NIfTI), .tif (a page a slice), a folder of TIFF slices; images voxel by voxel, masks too
     unless --class names what they show. Masks of volumes also as .csv: a row of run lengths a slice.
@@ -64,6 +79,12 @@ def convert(
         malpighi convert annotated.geojson mask.png --image slide.svs --class tuft --class capsule
 
         malpighi convert prediction/ submission.csv --class glomerulus --row 2f6ecfcdf
+
+        malpighi convert nuclei.png nuclei.coco.json --class nucleus
+
+        malpighi convert submission.csv cells.geojson --row ID
+
+        malpighi convert instances.json submission.csv --format hpa
 
         malpighi convert kidney_1_dense/images kidney_1.ome.zarr --spacing 50,50,50
 
@@ -87,6 +108,7 @@ def convert(
         size=None if width is None or height is None else (height, width),
         objects=objects,
         overwrite=overwrite,
+        style="" if style is None else style.value,
     )
     with progress("converting") as advance:
         told = run(asked, lambda done, total: advance(1, total=total))

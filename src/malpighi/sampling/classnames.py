@@ -18,11 +18,24 @@ _CLASSIFICATION = re.compile(rb'"classification"\s*:\s*("(?:[^"\\]|\\.)*"|\{[^{}
 def classes_named_in(path: Path) -> tuple[str, ...] | None:
     """Class names of a QuPath GeoJSON's objects, sorted; () where it names none, None where the format has no names.
 
+    Of COCO JSON, the categories in the order of their ids; of HPA's table, its 19 classes.
+
     Raises:
         DataError: the file cannot be read.
     """
+    if path.suffix.lower() == ".csv" and path.is_file():
+        from malpighi.annotations.hpa import HPA_2021
+        from malpighi.annotations.submissions import is_hpa
+
+        return HPA_2021 if is_hpa(path) else None
     if not path.name.lower().endswith((".json", ".geojson", ".json.gz", ".geojson.gz")):
         return None
+    if path.name.lower().endswith((".json", ".json.gz")) and path.is_file():
+        from malpighi.annotations.coco import is_coco, read_coco
+
+        coco = read_coco(path) if is_coco(path) else None
+        if coco is not None:
+            return coco.classes
     found: set[bytes] = set()
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from malpighi.annotations.open import open_annotation, read_outlines, suffix_of
 from malpighi.annotations.rle import Order
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
+from malpighi.images.channels import image_exists
+from malpighi.tasks.convert_instances import SUFFIXES, Format, all_images, image_size, instances_of, outlined, write_instances
 from malpighi.tasks.convert_volumes import NIFTI, affine_of, slice_rows, write_label_volume, write_volume
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Conversion:
         size: (y, x) of the image, where there is no image to ask.
         objects: keep objects apart: numbers in a label image, a row an object in a table.
         overwrite: replace what is there.
+        style: which format of masks of single objects a .json or .csv is: "coco", "hpa" or "sartorius"; empty: polygons, or
+            a row of run lengths. A name that ends in .coco.json is COCO.
     """
 
     source: Path
@@ -56,6 +60,7 @@ class Conversion:
     size: tuple[int, int] | None = None
     objects: bool = False
     overwrite: bool = False
+    style: Format = ""
 
 
 def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
         OutputError: the output exists, cannot be written, or its format cannot hold the labels.
         RecipeError: the output's suffix is unknown.
     """
-    if not asked.source.exists():
+    if not image_exists(asked.source):
         raise DataError(f"{asked.source}: does not exist")
     if asked.target.exists() and not asked.overwrite:
         raise OutputError(f"{asked.target}: exists; choose another name or pass --overwrite")
@@ -78,12 +83,34 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
     suffix = suffix_of(asked.target)
     if suffix not in OUTPUTS and suffix:
         raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
+    asked = replace(asked, style=_style(asked, suffix))
     if _is_image(asked, suffix):
         return _image(asked, suffix, progress)
-    told = _labels(asked, suffix)
+    told = _all_images(asked) or _labels(asked, suffix)
     if progress is not None:
         progress(1, 1)
     return told
+
+
+def _style(asked: Conversion, suffix: str) -> Format:
+    """The format of single objects that was asked for, by name or by suffix."""
+    if not asked.style:
+        return "coco" if asked.target.name.lower().endswith(".coco.json") else ""
+    if suffix != SUFFIXES[asked.style]:
+        raise RecipeError(f"{asked.target}: --format {asked.style} is written as {SUFFIXES[asked.style]}; name it so")
+    return asked.style
+
+
+def _all_images(asked: Conversion) -> dict[str, Any] | None:
+    """Write all images of a COCO file or an HPA table, where the output holds many and none was named."""
+    if not asked.style or asked.row or asked.image or asked.size:
+        return None
+    found = all_images(asked.source, asked.classes)
+    if found is None:
+        return None
+    classes, images = found
+    count = write_instances(asked.target, asked.style, images, classes)
+    return {"output": str(asked.target), "kind": "labels", "classes": list(classes), "objects": count}
 
 
 def _is_image(asked: Conversion, suffix: str) -> bool:
@@ -134,6 +161,8 @@ def _labels(asked: Conversion, suffix: str) -> dict[str, Any]:
         if suffix in NIFTI or (not suffix and annotation.space.rank == 3):
             affine = affine_of(asked.image, asked.source, _made_from(asked))
             count = write_label_volume(annotation, asked.target, suffix, _numbers(asked), affine)
+        elif asked.style:
+            count = _write_instances(asked, annotation)
         else:
             count = _WRITERS.get(suffix, _write_folder)(asked, annotation)
         told = {"output": str(asked.target), "kind": "labels", "classes": list(annotation.classes)}
@@ -203,8 +232,13 @@ def _space(asked: Conversion) -> Space | None:
             return image.space
     if asked.source.is_dir():
         return Space.of_shape(size_of_folder(asked.source), spacing)
+    told = image_size(asked.source, asked.row)
+    if told is not None:
+        return Space.of_shape(told, spacing)
     outlines = read_outlines(asked.source)
-    if outlines is not None and suffix_of(asked.target) in _OUTLINES:  # from outlines to outlines no pixel is drawn
+    if (
+        outlines is not None and suffix_of(asked.target) in _OUTLINES and not asked.style
+    ):  # from outlines to outlines no pixel is drawn
         bounds = [shape.geometry.bounds for shape in outlines.shapes] or [(0, 0, 1, 1)]
         return Space.of_shape([int(max(1, *(b[axis] for b in bounds))) + 1 for axis in (3, 2)], spacing)
     return None
@@ -252,6 +286,13 @@ def _write_table(asked: Conversion, annotation: Annotation) -> int:
         return write_table(asked.target, ((row, RunLengths.encode(numbers == n, order)) for n in found))
     runs = RunLengths.encode_boxes(_mask_of(annotation, _only_class(asked, annotation)), shape, order)
     return write_table(asked.target, [(row, runs)])
+
+
+def _write_instances(asked: Conversion, annotation: Annotation) -> int:
+    shape = _flat(asked, annotation)
+    name = asked.row or (asked.image.name if asked.image is not None else asked.source.name)
+    instances = instances_of(annotation, shapes_of)
+    return write_instances(asked.target, asked.style, [(name, shape, instances)], annotation.classes)
 
 
 def _write_image(asked: Conversion, annotation: Annotation) -> None:
@@ -312,11 +353,15 @@ def shapes_of(annotation: Annotation) -> Iterator[Shape]:
 
     Numbered objects are traced one by one, also where they touch; elsewhere an object is what hangs together.
     """
+    from malpighi.annotations.instances import InstancesAnnotation
     from malpighi.annotations.outlines import ShapesAnnotation
     from malpighi.objects.measure import ObjectOptions, find_objects
 
     if isinstance(annotation, ShapesAnnotation):
         yield from annotation.shapes()
+        return
+    if isinstance(annotation, InstancesAnnotation):
+        yield from outlined(annotation)
         return
     if annotation.space.rank != 2:
         raise OutputError(f"{annotation.name}: is 3-D and has no outlines; write .tif or .ome.zarr")
