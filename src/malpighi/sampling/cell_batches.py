@@ -20,7 +20,7 @@ class Items(Protocol):
     """Where samples come from; rows are those of `CellData`."""
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """(channel, side, side) raw pixels, and (side, side) bool: what is cell."""
+        """(channel, side, side) raw pixels, and (side, side) bool: what is cell, where `finish` asks for it."""
         ...
 
     def finish(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -41,7 +41,8 @@ class ImageItems:
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Items`."""
-        return self.data.image(row), np.asarray(self.data.labels(row)) > 0
+        image = self.data.image(row)
+        return image, np.asarray(self.data.labels(row)) > 0 if self.masked else np.zeros(image.shape[1:], bool)
 
     def finish(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """See `Items`."""

@@ -190,3 +190,19 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(OutputError, match="is not empty"):
         _prepare(_cases(tmp_path / "in", 1), tmp_path / "out")
+
+
+def test_labels_that_are_no_classes_are_told(tmp_path):
+    cases = _cases(tmp_path / "in", 2)
+    cases[0] = replace(cases[0], image_labels=("Nucleoplasm", "Golgi"))
+    said = []
+    data = _prepare(cases, tmp_path / "out", said=said)
+    assert any("not among the classes are not learnt: 'Golgi' (1 images)" in line for line in said)
+    assert data.targets[0].tolist() == [1, 0]
+
+
+def test_a_folder_is_gone_on_with_from_anywhere(tmp_path, monkeypatch):
+    cases = _cases(tmp_path / "in", 1)
+    _prepare(cases, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    _prepare([replace(cases[0], image=cases[0].image.relative_to(tmp_path))], tmp_path / "out")
