@@ -109,6 +109,9 @@ def _measure(number: int, labels: np.ndarray, rho: np.ndarray, edge: np.ndarray,
         lost = (mask > 0) & (pieces != keep)
         labels[lost], rho[lost] = 0, OUTSIDE
         mask[lost] = 0
+    rings, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hole = (cv2.drawContours(np.zeros_like(mask), rings, -1, 1, -1) > 0) & (labels == 0)
+    labels[hole], rho[hole], mask[hole] = number, 1.5, 1  # the warp folds now and then
     inside = mask > 0
     # a frame of 0: the window's border is no part of the cell
     distance = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]

@@ -183,7 +183,7 @@ class CellPhantom:
         out = np.empty((len(CHANNELS), *self.shape), np.uint8 if self.bits == 8 else np.uint16)
         for i, name in enumerate(CHANNELS):
             sharp = cv2.GaussianBlur(planes[name], (0, 0), max(0.45, 0.55 * made.unit))
-            light = self._inner(sharp) + np.float32(_DARK[name])
+            light = np.maximum(self._inner(sharp), 0) + np.float32(_DARK[name])
             # shot noise: a Poisson count of mean n is nearly normal with spread √n; a grey value is about 2 photons here
             grain = rng.standard_normal(self.shape, np.float32)
             light = light + np.float32(self.noise) * grain * np.sqrt(0.45 * light + 1.5)

@@ -38,7 +38,8 @@ def contact_sheet(
         classes: rows, in this order; a class without cells has an empty row that says so.
         truth: a cell's true classes, None where nobody knows. A cell whose predicted class is not among them gets a frame.
         channels: as in `composite`.
-        limits: one (channel, 2) a cell, as in `composite`; default each crop by itself.
+        limits: one (channel, 2) a cell, as in `composite`; default each crop by itself, but no darker
+            channel is brightened to more than twice what is usual: a cell without protein stays dark.
         columns: cells a row.
         side: of a cell, pixels.
 
@@ -49,6 +50,7 @@ def contact_sheet(
         raise DataError(
             f"contact sheet: {len(crops)} crops, {len(predicted)} classes, {len(scores)} scores; one of each a cell"
         )
+    limits = _sheet_limits(crops) if limits is None and len(crops) else limits
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     colors = class_colors(classes)
     rows = []
@@ -129,6 +131,8 @@ def outlined(
         PNG.
     """
     rgb = composite(shrink(image, side), channels)
+    times = max(1, side // max(rgb.shape))  # outlines are one pixel wide: a small picture would be all outline
+    rgb = rgb.repeat(times, 0).repeat(times, 1)
     small = _resized(labels, (rgb.shape[0], rgb.shape[1]))
     colors = class_colors(classes)
     palette = np.full((int(small.max()) + 1, 3), _QUIET, np.uint8)
@@ -139,6 +143,13 @@ def outlined(
     rgb[edge] = palette[small[edge]]
     held = set(names.values())
     return _png(np.vstack([rgb, _key([(name, _light(colors[name])) for name in classes if name in held], rgb.shape[1])]))
+
+
+def _sheet_limits(crops: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """(channel, 2) a crop: its own percentiles, the upper one at least half the median of all crops."""
+    limits = np.array([stretch_limits(np.asarray(crop)) for crop in crops])  # (cell, channel, 2)
+    limits[..., 1] = np.maximum(limits[..., 1], 0.5 * np.median(limits[..., 1], axis=0))
+    return list(limits)
 
 
 def _tile(rgb: np.ndarray, score: float, wrong: bool, side: int) -> np.ndarray:
@@ -232,7 +243,7 @@ def _key(keys: Sequence[tuple[str, np.ndarray]], width: int) -> np.ndarray:
 def _light(color: RGB) -> np.ndarray:
     """A class's colour, light enough for a dark picture."""
     held = np.array(color, np.float32)
-    return np.clip(held + (255 - held) * 0.3, 0, 255).astype(np.uint8)
+    return np.clip(held + (255 - held) * 0.15, 0, 255).astype(np.uint8)
 
 
 def _plain(text: str) -> str:
