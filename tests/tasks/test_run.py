@@ -7,7 +7,7 @@ from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.images.array import ArraySource
 from malpighi.sampling.intensity import Intensity
-from malpighi.tasks.run import Inputs
+from malpighi.tasks.run import Inputs, find_run, list_starters, open_run
 
 INTENSITY = Intensity((0.0,) * 3, (255.0,) * 3)
 
@@ -45,3 +45,59 @@ def test_what_fits_is_taken():
 def test_channels_are_counted():
     with pytest.raises(DataError, match="4 channels"):
         _network(Spacing.um(2.0)).check(_image(Spacing.um(0.25), channels=4))
+
+
+def test_what_a_network_gives_is_its_layers_or_its_classes():
+    inputs = Inputs(("nucleus",), 3, Spacing.pixels(2), INTENSITY, layers=("foreground", "distance"))
+    assert inputs.outputs == ("foreground", "distance")
+    assert Inputs.from_facts(inputs.as_facts()) == inputs
+    assert _network(Spacing.um(2.0)).outputs == ("tuft",)
+
+
+@pytest.fixture
+def starters(tmp_path, monkeypatch):
+    """A starter model called `discs`, in float16, and the network it was packed from."""
+    import torch
+
+    from malpighi.models.build import build_network
+    from malpighi.recipes.load import build, read_raw, write_recipe
+    from malpighi.training.checkpoint import save_weights
+
+    small = ("model.encoder=resnet10t", "model.decoder_channels=[16,16,16,8,8]")
+    recipe = build(read_raw("nuclei", small))
+    network = build_network(recipe.model, 3, 2)
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    folder = tmp_path / "discs"
+    folder.mkdir()
+    write_recipe(recipe, folder / "recipe.toml")
+    facts = Inputs(("nucleus",), 3, Spacing.pixels(2), INTENSITY, layers=recipe.instances.layers).as_facts()
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(torch.float16)
+    save_weights(folder, network, facts)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
+    return kept
+
+
+def test_a_starter_model_is_found_by_name_and_computes_in_float32(starters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    assert list_starters() == ("discs",)
+    run = open_run("discs")
+    assert run.inputs.classes == ("nucleus",)
+    network = run.network()
+    assert {str(p.dtype) for p in network.parameters()} == {"torch.float32"}
+    for name, value in network.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), starters[name].numpy(), rtol=1e-3, atol=1e-7)
+
+
+def test_a_folder_of_data_does_not_hide_a_starter_model_and_a_run_does(starters, tmp_path, monkeypatch):
+    (tmp_path / "work" / "discs" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert find_run("discs") == tmp_path / "discs"
+    (tmp_path / "work" / "discs" / "recipe.toml").write_text("")
+    assert str(find_run("discs")) == "discs"
+
+
+def test_an_unknown_name_is_answered_with_the_starter_models(starters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"not a training run.*starter models are discs"):
+        open_run("disks")

@@ -30,7 +30,8 @@ def segment(
     """Segment images of any size in constant memory; the same command goes on where it was stopped.
 
     Each image's folder holds labels.ome.zarr, objects.geojson.gz (drag it into QuPath; not of volumes), objects.parquet and
-    report.html. A network that tells objects apart gives a label image of object numbers. To a run on volumes a folder of slices is one volume.
+    report.html. A network that tells objects apart gives a label image of object numbers. To a run on volumes a folder of
+    slices is one volume.
     Unreadable tiles are left out and listed (of several images, unreadable images too), and the command ends with exit
     code 5. An output made with other options or by another network is never replaced without --overwrite.
 

@@ -164,13 +164,24 @@ def prediction_overview(folder: Path, source: Source, classes: Sequence[str]) ->
 
     spacing = shown_spacing(source)
     prediction = Prediction(folder)
-    masks = prediction.rasterise(Box.of_shape(source.space.shape_at(spacing)), spacing)
+    whole = Box.of_shape(source.space.shape_at(spacing))
+    masks = prediction.rasterise(whole, spacing)
+    if prediction.has_objects:
+        masks = masks * ~_touching(prediction.instances(whole, spacing))
     prediction.close()
     outlines: dict[str, list[np.ndarray]] = {name: [] for name in classes}
     for name, mask in zip(prediction.classes, masks, strict=True):
         for part in get_parts(outline(mask == 1)) if mask.any() else ():
             outlines[name].extend(np.asarray(ring.coords) for ring in (part.exterior, *part.interiors))
     return overview(thumbnail(source, spacing), outlines, class_colors(classes), spacing=spacing if spacing.physical else None)
+
+
+def _touching(numbers: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour is of another object: without them each object has its own outline."""
+    found = np.zeros(numbers.shape, bool)
+    for here, next_ in (((slice(None, -1),), (slice(1, None),)), ((..., slice(None, -1)), (..., slice(1, None)))):
+        found[here] |= (numbers[here] != numbers[next_]) & (numbers[here] > 0) & (numbers[next_] > 0)
+    return found
 
 
 def thumbnail(source: Source, spacing: Spacing) -> np.ndarray:
