@@ -164,7 +164,7 @@ def sheet():
 def test_the_page_of_a_cycle(tmp_path, sheet):
     path = write_cycle_report(
         tmp_path / "report.html",
-        {"image mAP": 0.8123, "cells": 4210, "labelled cells": 200, "nothing": None},
+        {"image mAP": 0.8123, "cells": 4210, "labelled cells": 200, "of no value": None},
         cycles(),
         classes=CLASSES,
         by_class=[
@@ -186,7 +186,7 @@ def test_the_page_of_a_cycle(tmp_path, sheet):
         "a sheet", "maps of ID_1", "no cell was found", "Little was learnt.", "Half of each", "threshold = 0.5", "2.15", "segment IMAGE",
     ):  # fmt: skip
         assert said in page.words, said
-    assert "nothing" not in page.words
+    assert "of no value" not in page.words
     assert page.open == []
     assert sum(tag == "img" for tag, _ in page.tags) == 2
     assert all(not str(attrs.get("src", "")).startswith("http") for _, attrs in page.tags)
