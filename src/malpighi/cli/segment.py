@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +31,8 @@ def segment(
 
     Each image's folder holds labels.ome.zarr, objects.geojson.gz (drag it into QuPath; not of volumes), objects.parquet and
     report.html. A network that tells objects apart gives a label image of object numbers. To a run on volumes a folder of
-    slices is one volume.
+    slices is one volume. Of a run of `malpighi cycle --task cells` it holds cells.parquet instead (a row a cell, its scores
+    by class), and submission.csv beside it holds all images.
     Unreadable tiles are left out and listed (of several images, unreadable images too), and the command ends with exit
     code 5. An output made with other options or by another network is never replaced without --overwrite.
 
@@ -44,23 +45,27 @@ def segment(
         malpighi segment slides/*.tiff -m run -o out --set predict.flips=d4 --set predict.thresholds=[0.4]
 
         malpighi segment kidney/ -m run3d -o out --within out2d --margin 500 --set predict.top=0.2
-    """
-    from malpighi.errors import DamagedOutput
-    from malpighi.tasks.segment import segment as run_segment
 
-    result = run_segment(
-        images,
-        model,
-        out,
-        overrides=overrides or (),
-        spacing=spacing,
-        probabilities=probabilities,
-        within=within,
-        margin=margin,
-        strict=strict,
-        overwrite=overwrite,
-        talk=talk(),
-    )
+        malpighi segment "hpa/A1_{red,green,blue,yellow}.png" -m run-cells -o out
+    """
+    from malpighi.errors import DamagedOutput, RecipeError
+    from malpighi.tasks.cells.run import is_cell_run
+
+    given: dict[str, Any] = {"overrides": overrides or (), "spacing": spacing, "strict": strict, "overwrite": overwrite}
+    if is_cell_run(model):
+        from malpighi.tasks.cells.predict import segment_cells
+
+        if probabilities or within:
+            raise RecipeError(
+                "--probabilities and --within are for masks; a run of cells gives each cell its scores, leave them out"
+            )
+        result = segment_cells(images, model, out, **given, talk=talk())
+    else:
+        from malpighi.tasks.segment import segment as run_segment
+
+        result = run_segment(
+            images, model, out, **given, probabilities=probabilities, within=within, margin=margin, talk=talk()
+        )
     if json:
         print_json(result)
     left_out = [

@@ -21,7 +21,7 @@ from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.images.channels import image_files
 from malpighi.images.open import open_image
-from malpighi.images.write import ZarrWriter, remove_zarr, write_labels_group
+from malpighi.images.write import ZarrWriter, write_labels_group
 from malpighi.objects.cell_table import write_cells_table
 from malpighi.objects.cells import Cells
 from malpighi.objects.measure import ObjectOptions, find_numbered_objects
@@ -163,7 +163,7 @@ def _digest(path: Path) -> str:
 def _keep(folder: Path, image: np.ndarray, cells: Cells, spacing: float | Spacing | None) -> None:
     """Cells and nuclei at full size, as OME-Zarr labels; an earlier attempt's are replaced."""
     path = folder / LABELS
-    remove_zarr(path)
+    shutil.rmtree(path, ignore_errors=True)
     whole = Box.of_shape(cells.labels.shape)
     at = Spacing.um(spacing) if isinstance(spacing, float | int) else spacing or Spacing.pixels(1)
     for name, labels in (("cells", cells.labels), ("nuclei", cells.nuclei)):
