@@ -36,7 +36,7 @@ def cycles(count=2):
             "maps_map": 0.52,
             "cell_map": 0.6 + 0.05 * n,
             "fused_map": 0.7 + 0.05 * n,
-            "rule": {"image": 0.5, "maps": 0.25, "edge_area": 80000.0, "thresholds": [0.41, 0.52, 0.5]},
+            "rule": {"image": 0.5, "maps": 0.25, "negative": 2, "edge_area": 80000.0, "thresholds": [0.41, 0.52, 0.5]},
             "tried": [{"image": 0.0, "mAP": 0.66}, {"image": 0.5, "mAP": 0.8}],
         }
         for n in range(1, count + 1)
@@ -182,7 +182,7 @@ def test_the_page_of_a_cycle(tmp_path, sheet):
     )
     page = Reader(path.read_text(encoding="utf-8"))
     for said in (
-        "0.812", "4 210", "2 (kept)", "93.0 %", "0.710", "Golgi <apparatus>", "No cell has the label Negative", "0.912", "0.410",
+        "0.812", "4 210", "2 (kept)", "93.0 %", "0.710", "Golgi <apparatus>", "No cell has the label Negative", "0.912", "0.410", "negative Negative",
         "a sheet", "maps of ID_1", "no cell was found", "Little was learnt.", "Half of each", "threshold = 0.5", "2.15", "segment IMAGE",
     ):  # fmt: skip
         assert said in page.words, said

@@ -139,7 +139,7 @@ def outlined(
     for number, name in names.items():
         if 0 < number < len(palette) and name in colors:
             palette[number] = _light(colors[name])
-    edge = _outlines(small)
+    edge = _outlines(small, 5 if max(small.shape) >= 700 else 3)
     rgb[edge] = palette[small[edge]]
     held = set(names.values())
     return _png(np.vstack([rgb, _key([(name, _light(colors[name])) for name in classes if name in held], rgb.shape[1])]))
@@ -210,9 +210,9 @@ def _grey(plane: np.ndarray) -> np.ndarray:
     return (np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
 
 
-def _outlines(labels: np.ndarray) -> np.ndarray:
-    """(y, x) bool: the cells' own outermost pixels. Where two touch both have one."""
-    kernel = np.ones((3, 3), np.uint8)
+def _outlines(labels: np.ndarray, side: int = 3) -> np.ndarray:
+    """(y, x) bool: the cells' own outermost pixels, (side - 1) / 2 deep. Where two touch both have one."""
+    kernel = np.ones((side, side), np.uint8)
     held = labels.astype(np.float32)  # cv2 takes no int32
     return (labels > 0) & ((cv2.dilate(held, kernel) != held) | (cv2.erode(held, kernel) != held))
 

@@ -71,5 +71,5 @@ def maps_by_cycle(cycles: Sequence[Mapping[str, Any]], stages: Mapping[str, str]
     axes.set_xticks([row["cycle"] for row in cycles])
     axes.set_xlabel("cycle", color=MUTED, fontsize=9)
     axes.set_ylabel("mAP", color=MUTED, fontsize=9)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=9, labelcolor=INK)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return figure

@@ -35,21 +35,22 @@ def add_cycles(page: Report, cycles: Sequence[Mapping[str, Any]], best: int | No
         return
     page.section(
         "Cycles",
-        "Cells are labelled, a classifier of cells learns from them, and what it says labels the cells of the next cycle. mAP of "
-        "held-out images: of stages that score cells, an image's score is that of its surest cell.",
+        "Cells are labelled, a classifier of cells learns from them, and what it says labels the cells of the next cycle. "
+        "Agreement: of the cells labelled in both, those that kept their label. mAP: of held-out images, by the image classifier, "
+        "its maps in cells, the cell classifier, and all fused; a stage that scores cells gives an image its surest cell's score.",
     )
     rows = []
     for row in cycles:
         number = row.get("cycle")
         shown = {
-            "cycle": f"{number} (kept)" if number == best else str(number),
-            "cells labelled": row.get("labelled"),
+            "cycle": f"{number}\u00a0(kept)" if number == best else str(number),
+            "labelled": row.get("labelled"),
             "gained": row.get("gained"),
             "lost": row.get("lost"),
-            "agreement with the one before": None if row.get("agreement") is None else share_text(row["agreement"]),
+            "agreement": None if row.get("agreement") is None else share_text(row["agreement"]),
         }
-        shown |= {f"mAP {said}": row.get(name) for name, said in _STAGES.items()}
-        rows.append(shown | {"mAP of cells (truth known)": row.get("truth_map")})
+        shown |= {f"mAP {name.removesuffix('_map')}": row.get(name) for name in _STAGES}
+        rows.append(shown | {"mAP truth": row.get("truth_map")})
     page.table(rows, _said(rows))
     figure = maps_by_cycle(cycles, {**_STAGES, "truth_map": "cells, truth known"})
     if figure is not None:
@@ -101,7 +102,10 @@ def add_rule(
     for sentence in sentences:
         page.text(sentence)
     thresholds = values.get("thresholds") or ()
-    page.facts({str(name).replace("_", " "): value for name, value in values.items() if name != "thresholds"})
+    shown = {str(name).replace("_", " "): value for name, value in values.items() if name != "thresholds"}
+    if isinstance(negative := shown.get("negative"), int) and 0 <= negative < len(classes):
+        shown["negative"] = classes[negative]
+    page.facts(shown)
     if thresholds:
         pairs = thresholds.items() if isinstance(thresholds, Mapping) else zip(classes, thresholds, strict=False)
         page.table(
