@@ -42,7 +42,7 @@ class Canvas:
         """Whether objects of these bounds, (…, axis), lie in the window and touch none of its sides but the image's."""
         first = np.array([a + (a > 0) for a in window.start])
         last = np.array([b - (b < n) for b, n in zip(window.stop, self.shape, strict=True)])
-        return ((start >= first) & (stop <= last)).all(-1)
+        return np.asarray(((start >= first) & (stop <= last)).all(-1))
 
     def numbers(self, count: int, window: Box) -> np.ndarray:
         """So many new numbers, for objects that this window sees."""

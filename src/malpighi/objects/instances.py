@@ -26,14 +26,14 @@ class InstanceOptions:
         kind: "none": objects are connected components of masks; "distance": each pixel's distance from its object's border
             over the largest in the object; "flow": unit vectors that lead to the object's middle (Stringer et al. 2021).
         foreground: probability from which a pixel belongs to an object.
-        seed: of "distance": how deep a saddle must be for two peaks to be two objects, 0 … 1.
+        seed: of "distance": how deep a saddle must be for two peaks to be two objects, 0 … 1; 0.15 parted nuclei better than 0.1.
         steps: of "flow": how many pixels a point may walk.
         halo: by how much blocks of a large image overlap, working pixels: at least the largest object's length.
     """
 
     kind: Literal["none", "distance", "flow"] = "none"
     foreground: float = 0.5
-    seed: float = 0.1
+    seed: float = 0.15
     steps: int = 200
     halo: int = 128
 

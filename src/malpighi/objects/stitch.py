@@ -92,7 +92,7 @@ def _keep(views: Views, kept: np.ndarray, core: Box, window: Box, canvas: Canvas
     table = np.zeros(len(views.count) + 1, np.uint32)
     table[np.flatnonzero(plain) + 1] = canvas.numbers(int(plain.sum()), window)
     kept += table[views.labels]  # 0 wherever something has been kept
-    for row in np.flatnonzero(mine & ~plain):
+    for row in np.flatnonzero(mine & ~plain).tolist():
         if home[row] or not whole[row] or not _awaited(views, row, core, canvas):
             _keep_one(views, row, kept, window, canvas, min_voxels)
 
