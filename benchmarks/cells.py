@@ -93,7 +93,9 @@ def real(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         cv2.imread(str(folder / "data" / f"383_d2_1_{name}.png"), cv2.IMREAD_GRAYSCALE) for name in ("blue", "green")
     )
     mask = cv2.imread(str(folder / "mask" / "383_d2_1_mask.png"), cv2.IMREAD_GRAYSCALE)
-    assert blue is not None and green is not None and mask is not None
+    assert blue is not None
+    assert green is not None
+    assert mask is not None
     return blue, np.stack([green, green]), mask.astype(np.int32)
 
 

@@ -56,7 +56,7 @@ def test_finds_what_is_there(scale, iou):
 
 
 def test_16_bits_floats_and_a_bright_background_are_one():
-    blue, red, truth = scene((130, 130), FIVE)
+    blue, red, _truth = scene((130, 130), FIVE)
     as_8 = find_cells(blue, red, FULL)
     for more in (
         lambda a: a.astype(np.uint16) * 200,

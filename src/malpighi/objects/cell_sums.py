@@ -63,3 +63,31 @@ def row_ends(labels: np.ndarray, box: np.ndarray, begin: np.ndarray, ends: np.nd
                 at = begin[cell] + y - box[cell, 0]
                 ends[at, 0] = min(ends[at, 0], x)
                 ends[at, 1] = max(ends[at, 1], x + 1)
+
+
+@njit(cache=True, nogil=True)
+def join_and_count(labels: np.ndarray, nuclei: np.ndarray, sizes: np.ndarray) -> None:
+    """Give each nucleus's pixels to its cell, in place; pixels of cells and of nuclei are added to `sizes`, (2, label)."""
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if nuclei[y, x] > 0:
+                labels[y, x] = nuclei[y, x]
+            sizes[0, labels[y, x]] += 1
+            sizes[1, nuclei[y, x]] += 1
+
+
+@njit(cache=True, nogil=True)
+def keep_and_number(labels: np.ndarray, nuclei: np.ndarray, kept: np.ndarray) -> int:
+    """Number kept cells 1 … n in order of their first pixels, their nuclei alike, in place; the others become 0. Returns n."""
+    number, count = np.zeros(len(kept), np.int32), 0
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            cell = labels[y, x]
+            if cell == 0:
+                continue
+            if kept[cell] and number[cell] == 0:
+                count += 1
+                number[cell] = count
+            labels[y, x] = number[cell]
+            nuclei[y, x] = number[nuclei[y, x]]
+    return count

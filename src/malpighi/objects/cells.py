@@ -104,19 +104,15 @@ def finish_cells(labels: np.ndarray, nuclei: np.ndarray, shape: tuple[int, ...],
         labels, nuclei: (y, x) integer labels, nucleus n of cell n, each at the image's size or at a smaller one.
         shape: of the image.
     """
-    from malpighi.objects.flood import number_in_order
+    from malpighi.objects.cell_sums import join_and_count, keep_and_number
     from malpighi.objects.resize import enlarge_labels
 
     cells, inner = enlarge_labels(labels, shape), enlarge_labels(nuclei, shape)
-    most = int(max(cells.max(initial=0), inner.max(initial=0)))
-    np.copyto(cells, inner, where=inner > 0)  # every nucleus lies in its cell
-    kept = np.bincount(cells.ravel(), minlength=most + 1) >= max(1.0, options.cell_area)
-    kept &= np.bincount(inner.ravel(), minlength=most + 1) >= max(1.0, options.nucleus_area)
+    sizes = np.zeros((2, 1 + int(max(cells.max(initial=0), inner.max(initial=0)))), np.int64)
+    join_and_count(cells, inner, sizes)  # every nucleus lies in its cell
+    kept = (sizes[0] >= max(1.0, options.cell_area)) & (sizes[1] >= max(1.0, options.nucleus_area))
     kept[0] = False
-    name = np.where(kept, np.arange(most + 1), 0)
-    cells = name[cells].astype(np.int32)
-    count = number_in_order(cells, np.arange(most + 1))
-    inner = np.where(name[inner] > 0, cells, 0).astype(np.int32)
+    count = keep_and_number(cells, inner, kept)
     return Cells(cells, inner, _on_border(cells, count))
 
 
