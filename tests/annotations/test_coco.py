@@ -161,7 +161,7 @@ def test_another_size_or_image_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: is of 20 × 30 there, the image of 30 × 20"):
         open_coco(file(tmp_path, {"segmentation": RLE}), Space.of_shape((30, 20)))
     images = [{"id": k, "file_name": f"{k}.png", "height": 20, "width": 30} for k in (7, 8)]
-    with pytest.raises(DataError, match="no image 'x'; 2 images such as 7.png, 8.png"):
+    with pytest.raises(DataError, match=r"no image 'x'; 2 images such as 7\.png, 8\.png"):
         open_coco(file(tmp_path, images=images), SPACE, row="x")
 
 

@@ -100,7 +100,7 @@ def test_objects_that_overlap_are_written_as_coco_and_refused_as_rows(tmp_path, 
     ) as error:
         run(source, tmp_path / "c.csv", style="sartorius", **more)
     assert "COCO" in str(error.value)
-    with pytest.raises(OutputError, match="annotation 2 and .*annotation 1 overlap"):
+    with pytest.raises(OutputError, match=r"annotation 2 and .*annotation 1 overlap"):
         run(tmp_path / "b.json", tmp_path / "c.csv", style="sartorius")
     assert not (tmp_path / "c.csv").exists()
 
@@ -109,7 +109,7 @@ def test_what_a_format_cannot_hold_is_said(tmp_path, labels):
     source, _ = labels
     with pytest.raises(OutputError, match="class 'object' is none of HPA's 19"):
         run(source, tmp_path / "a.csv", style="hpa")
-    with pytest.raises(RecipeError, match="--format coco is written as .json"):
+    with pytest.raises(RecipeError, match=r"--format coco is written as \.json"):
         run(source, tmp_path / "a.csv", style="coco")
     run(source, tmp_path / "a.coco.json", classes=("cell",))
     with pytest.raises(OutputError, match="has no class nucleus, only cell"):

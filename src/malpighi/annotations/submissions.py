@@ -166,6 +166,7 @@ def _cells(text: str, shape: tuple[int, int], name: str) -> Iterator[Cell]:
     words = text.split()
     if len(words) % 3:
         raise DataError(f"{name}: {len(words)} words; PredictionString holds triples of label, confidence and mask")
+    decoded: dict[str, RunLengths] = {}  # a cell of several labels repeats its mask
     for start in range(0, len(words), 3):
         label, confidence, mask = words[start : start + 3]
         place = f"{name}, triple {start // 3 + 1}"
@@ -175,7 +176,9 @@ def _cells(text: str, shape: tuple[int, int], name: str) -> Iterator[Cell]:
             raise DataError(f"{place}: {label!r} {confidence!r} is not a class number and a confidence") from error
         if number < 0 or not math.isfinite(sure):
             raise DataError(f"{place}: {label!r} {confidence!r}; class numbers are 0 or more, confidences finite")
-        yield Cell(number, sure, from_hpa(mask, shape, place))
+        if mask not in decoded:
+            decoded[mask] = from_hpa(mask, shape, place)
+        yield Cell(number, sure, decoded[mask])
 
 
 def write_hpa(path: Path, rows: Iterable[tuple[str, tuple[int, int], Iterable[Cell]]]) -> int:
@@ -186,8 +189,12 @@ def write_hpa(path: Path, rows: Iterable[tuple[str, tuple[int, int], Iterable[Ce
     count = 0
     with _writer(path, HPA_COLUMNS) as table:
         for name, (height, width), cells in rows:
-            text = " ".join(f"{c.label} {_plain(c.confidence)} {to_hpa(c.runs)}" for c in cells)
-            table.writerow([name, width, height, text])
+            told, last, mask = [], None, ""
+            for cell in cells:
+                if cell.runs is not last:  # a cell of several labels repeats its mask
+                    last, mask = cell.runs, to_hpa(cell.runs)
+                told.append(f"{cell.label} {_plain(cell.confidence)} {mask}")
+            table.writerow([name, width, height, " ".join(told)])
             count += 1
     return count
 

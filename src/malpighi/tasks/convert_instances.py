@@ -11,6 +11,7 @@ import numpy as np
 
 from malpighi.annotations.base import Annotation
 from malpighi.annotations.coco import Coco, coco_instances, is_coco, read_coco, write_coco
+from malpighi.annotations.coco_rle import column_major
 from malpighi.annotations.folders import FolderAnnotation
 from malpighi.annotations.hpa import HPA_2021, hpa_instances, hpa_row
 from malpighi.annotations.instances import Instance, InstancesAnnotation, bounds, drawn, object_numbers, placed
@@ -121,8 +122,8 @@ def instances_of(annotation: Annotation, traced: Callable[[Annotation], Iterator
             yield Instance(annotation.classes[0], RunLengths.encode(mask), name=f"{annotation.name}/{name}")
     elif isinstance(annotation, RleAnnotation) and annotation.has_objects:
         for row, runs in enumerate(annotation.masks, 1):
-            mask = RunLengths.encode_boxes(runs.decode, shape, "F")
-            yield Instance(annotation.classes[0], mask, name=f"{annotation.name}, instance {row}")
+            turned = column_major(runs)
+            yield Instance(annotation.classes[0], turned, name=f"{annotation.name}, instance {row}")
     elif annotation.has_objects and len(annotation.classes) == 1 and not isinstance(annotation, ShapesAnnotation):
         yield from _numbered(annotation, shape)
     else:
