@@ -39,7 +39,7 @@ def stitch(
     their numbers. A longer object is continued from block to block; where its arms meet late (a U) it may stay in pieces,
     but no voxel of it is lost or numbered twice. Where a decoder sees an object differently from two sides, it is kept once.
 
-    Blocks are final once all blocks that could reach them are done: about 2 halo / block + 1 rows of blocks are in memory.
+    Blocks are final once all blocks that could reach them are done: about halo / block + 1 rows of blocks are in memory.
 
     Args:
         decode: gives (*box.size) integers.
