@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +11,7 @@ from malpighi.annotations.rle import RunLengths
 from malpighi.annotations.submissions import Cell, read_hpa, write_hpa
 from malpighi.cli import main
 from malpighi.errors import DataError
-from malpighi.metrics.instances import Intersections
+from malpighi.metrics.instances import Intersections, match
 from malpighi.tasks.cells.export import ScoredCells, given_labels, mask_runs, write_cells_coco, write_submission
 from malpighi.tasks.cells.labelled_tables import is_cell_table, open_cell_table
 from malpighi.tasks.cells.score import evaluate_cells, one_to_one, text_table
@@ -268,3 +269,20 @@ def test_other_json_is_no_table(tmp_path):
     assert not is_cell_table(tmp_path / "x.json")
     with pytest.raises(DataError, match="not a COCO file"):
         open_cell_table(tmp_path / "x.json")
+
+
+@pytest.mark.real_data
+def test_predicted_masks_of_real_cells(real, tmp_path):
+    folder = real / "single_cells"
+    sides = []
+    for side in ("masks_predicted", "masks_reference"):
+        labels = cv2.imread(str(folder / side / "1015_E5_5.png"), cv2.IMREAD_UNCHANGED)
+        numbers = np.array(sorted(mask_runs(labels)))
+        one = ScoredCells("1015_E5_5", labels, np.ones((len(numbers), 1)), numbers)
+        sides.append(tmp_path / f"{side}.csv")
+        write_submission(sides[-1], [one], ["cell"])
+    result = evaluate_cells(*sides)
+    both = Intersections()
+    both.add(*(cv2.imread(str(folder / s.stem / "1015_E5_5.png"), cv2.IMREAD_UNCHANGED) for s in sides))
+    assert result["ap50"] == match(both.pairs(), 0.5).average_precision > 0.9
+    assert result["pq"] == pytest.approx(match(both.pairs(), 0.5).pq)
