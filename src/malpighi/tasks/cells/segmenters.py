@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -122,12 +123,13 @@ def starter_layers(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
     from malpighi.tasks.image import forward_of, predict_image, prepare_source, tile_stride
 
     network = run.network()
-    forward: Any = forward_of(network, run.inputs, run.recipe.predict, "cpu", "float32", run.recipe.train.channels_last)
+    options = replace(run.recipe.predict, skip_blank=False)  # dark is no glass here
+    forward = forward_of(network, run.inputs, options, "cpu", "float32", run.recipe.train.channels_last)
 
     def layers(image: np.ndarray) -> np.ndarray:
         source = prepare_source(ArraySource(image, run.inputs.spacing), run.recipe)
         out = np.zeros((len(run.inputs.layers), *image.shape[1:]), np.float32)
-        for box, part in predict_image(forward, source, run.inputs, run.recipe.predict, stride=tile_stride(network)):
+        for box, part in predict_image(forward, source, run.inputs, options, stride=tile_stride(network)):
             out[(slice(None), *box.slices)] = part
         return out
 
