@@ -146,6 +146,10 @@ class Labelled(Protocol):
         """Rows of the cells of image `i`."""
 
 
+MOST = 2**26
+"""Values that the maps of one batch may hold: 256 MB, and as much again for the view that is added."""
+
+
 def cell_maps(
     network: Classifier,
     prepare: Callable[[Tensor], Tensor],
@@ -164,7 +168,7 @@ def cell_maps(
         prepare: raw (batch, channel, y, x) voxels on the device → float network input, without masks.
         data: images and their cells; images without cells are not looked at.
         options: how maps are made, and pooled inside of a cell.
-        batch: images at a time.
+        batch: images at a time, fewer where their maps would hold more than `MOST` values.
         softmax: as in `class_maps`.
         on_progress: called after each batch with how many images are newly done.
 
@@ -179,6 +183,8 @@ def cell_maps(
     scores = np.zeros((len(data.number), network.classes), np.float32)
     full = [i for i in range(len(data.image_ids)) if data.number[data.cells_of(i)].size]
     on_progress(len(data.image_ids) - len(full))
+    pixels = data.image(full[0])[0].size if full else 1
+    batch = max(1, min(batch, MOST // (network.classes * pixels)))
     for start in range(0, len(full), batch):
         rows = full[start : start + batch]
         labels = torch.from_numpy(np.stack([data.labels(i).astype(np.int32) for i in rows])).to(device)
