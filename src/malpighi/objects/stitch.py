@@ -39,7 +39,7 @@ def stitch(
     their numbers. A longer object is continued from block to block; where its arms meet late (a U) it may stay in pieces,
     but no voxel of it is lost or numbered twice. Where a decoder sees an object differently from two sides, it is kept once.
 
-    Blocks are final once all blocks that could reach them are done: about halo / block + 1 rows of blocks are in memory.
+    Blocks are final once all blocks that could reach them are done: about 2 halo / block rows of blocks, at least 2, are in memory.
 
     Args:
         decode: gives (*box.size) integers.
@@ -85,7 +85,7 @@ def _decoded(decode: Decode, window: Box) -> np.ndarray:
 def _keep(views: Views, kept: np.ndarray, core: Box, window: Box, canvas: Canvas, min_voxels: int) -> None:
     """Number the objects that belong to this block, in `kept`."""
     large = views.count >= min_voxels
-    home = ((views.centroid >= core.start) & (views.centroid < core.stop)).all(1)
+    home = np.asarray(((views.centroid >= core.start) & (views.centroid < core.stop)).all(1))
     whole = canvas.sees_whole(window, views.start, views.stop)
     mine = large & (home & whole | (views.core > 0))
     plain = mine & home & whole & ~_taken(views, kept)
