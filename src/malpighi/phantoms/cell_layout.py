@@ -11,7 +11,7 @@ from malpighi.errors import DataError
 ANGLES = 256
 """Entries of a radius table: a radius for every 1/256 turn."""
 _SPREAD = 0.62  # usual distance of two centres, in diameters: cells of a sheet touch
-_AREA = 0.56  # area of a cell that was not cramped, in squared diameters (measured over 40 seeds)
+_AREA = 1.15  # squared diameters that a cell would cover alone, fitted to what `share` 0.2 to 0.8 gave over 12 seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def place(
     outside = 0.0 if cells is not None else min(0.35 * diameter, margin)
     low = np.array([margin - outside, margin - outside])
     high = np.array([margin + n + outside for n in shape])
-    number = cells if cells is not None else max(1, round(share * float(np.prod(high - low)) / (_AREA * diameter**2)))
+    number = cells if cells is not None else _number(share, float(np.prod(high - low)) / diameter**2)
     centers: list[np.ndarray] = []
     radii: list[float] = []
     for _ in range(number):
@@ -68,6 +68,11 @@ def place(
         centers.append(center)
         radii.append(radius)
     return [_site((float(c[0]), float(c[1])), r, diameter, rng) for c, r in zip(centers, radii, strict=True)]
+
+
+def _number(share: float, area: float) -> int:
+    """Cells for `area` squared diameters: laid at random, each covers the same share of what is still free."""
+    return max(1, round(-np.log(1 - min(share, 0.97)) * area / _AREA))
 
 
 def _center(

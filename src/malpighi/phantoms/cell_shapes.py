@@ -61,6 +61,8 @@ def grow(sites: Sequence[Site], shape: tuple[int, int], diameter: float, rng: np
         rho[window][won] = nuclear[won]
     edge, away = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for number, window in enumerate(windows, 1):
+        _connect(number, labels[window], rho[window])
+    for number, window in enumerate(windows, 1):  # after all have lost their stray pieces, which leave holes in others
         _measure(number, labels[window], rho[window], edge[window], away[window])
     return Shapes(labels, rho, edge, away, windows)
 
@@ -100,18 +102,21 @@ def _entry(angle: np.ndarray) -> np.ndarray:
     return (angle * (ANGLES / (2 * np.pi))).astype(np.int32) % ANGLES
 
 
-def _measure(number: int, labels: np.ndarray, rho: np.ndarray, edge: np.ndarray, away: np.ndarray) -> None:
-    """Keep one piece of the cell, and write its distances; the arrays are views of the canvas."""
+def _connect(number: int, labels: np.ndarray, rho: np.ndarray) -> None:
+    """Keep the largest piece of the cell; the arrays are views of the canvas."""
     mask = (labels == number).astype(np.uint8)
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     if count > 2:
-        keep = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-        lost = (mask > 0) & (pieces != keep)
+        lost = (mask > 0) & (pieces != 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
         labels[lost], rho[lost] = 0, OUTSIDE
-        mask[lost] = 0
+
+
+def _measure(number: int, labels: np.ndarray, rho: np.ndarray, edge: np.ndarray, away: np.ndarray) -> None:
+    """Fill the cell's holes and write its distances; the arrays are views of the canvas."""
+    mask = (labels == number).astype(np.uint8)
     rings, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hole = (cv2.drawContours(np.zeros_like(mask), rings, -1, 1, -1) > 0) & (labels == 0)
-    labels[hole], rho[hole], mask[hole] = number, 1.5, 1  # the warp folds now and then
+    labels[hole], rho[hole], mask[hole] = number, 1.5, 1
     inside = mask > 0
     # a frame of 0: the window's border is no part of the cell
     distance = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
