@@ -99,3 +99,14 @@ def test_nuclei_by_a_network_come_back_at_the_images_size():
     assert found[40, 30] == 1
     assert found[40, 90] == 2
     assert not nuclei_by(layers, run, image()[0], CellOptions()).any()
+
+
+def test_the_starter_network_finds_nuclei():
+    from malpighi.tasks.run import list_starters
+
+    if "nuclei" not in list_starters():
+        pytest.skip("the starter model `nuclei` is not installed")
+    cells = segmenter(CellOptions(method="nuclei", scale=1, nucleus_area=50, cell_area=100), CHANNELS)(image())
+    assert cells.count == 2
+    assert cells.labels[40, 30] == cells.nuclei[40, 30] > 0
+    assert cells.labels[40, 90] == cells.nuclei[40, 90] > 0
