@@ -47,7 +47,7 @@ def demo_cells(training: Path, unseen: Path, out: Path, seed: int, talk: Talk) -
         if not (folder / "train.csv").is_file():
             with talk.bar("making phantoms", total=images) as advance:
                 write_dataset(folder, images, seed=number, classes=PATTERNS, progress=lambda *_, step=advance: step())
-    sets = [f"{stage}.train.seed={seed}" for stage in ("image", "cell")]
+    sets = [f"{stage}.train.seed={seed}" for stage in ("image", "cell")] + [f"data.classes={list(PATTERNS)}"]
     cycled = cycle(training, "demo-cells", out / "run", overrides=sets, talk=talk)
     names = image_names(unseen)
     prediction = out / "prediction"

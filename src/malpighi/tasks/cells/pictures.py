@@ -106,7 +106,7 @@ def _by_class(work: Work, image: np.ndarray, fused: np.ndarray, best: Mapping[st
             "images": int(np.nansum(data.targets[:, k])),
             "labelled cells": int(best["counts"][name]),
             "image_ap": _known(alone[k]),
-            "cell_ap": _known(cells[k]),
+            "AP of images, by their surest cell": _known(cells[k]),
         }
         for k, name in enumerate(data.classes)
     ]

@@ -82,7 +82,7 @@ def segment_cells(
         talk: where to report.
 
     Returns:
-        "outputs" (folders), "cells", "by_class" (cells by their likeliest class), "submission", "failed", "seconds",
+        "outputs" (folders), "cells", "by_class" (cells by their class), "submission", "failed", "seconds",
         "peak_memory_mb".
 
     Raises:
@@ -104,11 +104,11 @@ def segment_cells(
         raise DataError(next(iter(failed.values())))
     scored = _score(opened, data, talk)
     _write(opened, data, scored, {case.id: case for case in cases}, out, talk)
-    top = scored.fused.argmax(1) if data.cells else np.zeros(0, np.int64)
+    labels = given_names(opened, scored.fused)
     summary = {
         "outputs": [str(out / name) for name in data.image_ids],
         "cells": data.cells,
-        "by_class": {name: int((top == k).sum()) for k, name in enumerate(opened.classes)},
+        "by_class": {name: sum(name == own for own, _ in labels) for name in opened.classes},
         "submission": str(out / SUBMISSION),
         "failed": list(failed.values()),
         "damage": [],
@@ -224,18 +224,38 @@ def _write_image(opened: CellRun, data: CellData, scored: _Scored, i: int, case:
         "maps": scored.maps[rows],
         "image": np.repeat(scored.image[[i]], rows.stop - rows.start, axis=0),
     }
-    top = stages["fused"].argmax(1) if rows.stop > rows.start else np.zeros(0, np.int64)
-    label = [opened.classes[k] for k in top]
+    given = given_names(opened, stages["fused"])
+    label = [name for name, _ in given]
     measured = {name: data.feature(name)[rows] for name in ("area", *data.features)}
-    columns: dict[str, Any] = {"cell": data.number[rows], "class": label, "border": data.border[rows], **measured}
+    columns: dict[str, Any] = {
+        "cell": data.number[rows],
+        "class": label,
+        "classes": [every for _, every in given],
+        "border": data.border[rows],
+        **measured,
+    }
     write_cells_table(folder / TABLE, [columns | score_columns(stages, opened.classes)])
     labels = read_labels(folder)
     space = Space.of_shape(labels.shape)
     names = dict(zip(data.number[rows].tolist(), label, strict=True))
     found = find_numbered_objects(lambda box: labels[box.slices], space, space.spacing, "cell", ObjectOptions(kind="cell"))
-    shapes = (_named(one.shape, names.get(one.row["id"], "cell")) for one in found if one.shape is not None)
-    write_geojson(folder / OUTLINES, shapes, class_colors(opened.classes))
+    shapes = (_named(one.shape, names[one.row["id"]] or "none") for one in found if one.shape is not None)
+    write_geojson(folder / OUTLINES, shapes, class_colors((*opened.classes, "none")))
     _page(opened, data, scored, i, case, folder, names)
+
+
+def given_names(opened: CellRun, scores: np.ndarray) -> list[tuple[str, str]]:
+    """Of each cell the likeliest class that is sure enough ("" for none), and all that are, joined by ";".
+
+    Sure enough is the threshold of the rule: where held-out images were told apart best.
+    """
+    limits = np.array(opened.rule.thresholds or (0.5,) * len(opened.classes), np.float32)
+    sure = scores >= limits
+    likeliest = np.where(sure, scores, -1.0).argmax(1) if len(scores) else np.zeros(0, np.int64)
+    return [
+        (opened.classes[k] if row.any() else "", ";".join(opened.classes[n] for n in np.flatnonzero(row)))
+        for k, row in zip(likeliest, sure, strict=True)
+    ]
 
 
 def _named(shape: Any, name: str) -> Any:
