@@ -38,7 +38,7 @@ class CellPhantom:
         share: of the image that cells cover, about, above 0 and up to 1.
         penetrance: share of cells that show any of the labels, about; the others show nothing. At least one cell shows each.
         diameter: of a usual cell, px; None: 110 in an image 512 px long, and in proportion in others.
-        contrast: strength of the protein's signal against the haze; 1 is usual, .5 is hard.
+        contrast: strength of the protein's signal against the haze; 1 is usual, .3 is hard.
         noise: strength of shot and read noise; 1 is usual.
         variation: spread of brightness from cell to cell; 1 is usual.
         bits: 8 or 16.
