@@ -118,6 +118,12 @@ def test_a_sheet_of_crops_of_different_sizes_and_of_none():
         contact_sheet(crops, ["a"], [0.5, 0.4], ["a"])
 
 
+def test_a_heading_tells_how_many_cells_there_are_in_all():
+    crops = np.zeros((2, 4, 8, 8), np.uint8)
+    given, same, more = (contact_sheet(crops, ["a", "a"], [0.5, 0.4], ["a"], counts=c) for c in (None, {"a": 2}, {"a": 731}))
+    assert given == same != more
+
+
 def test_heat_lies_where_the_map_is_high():
     image = np.full((4, 64, 64), 100, np.uint8)
     maps = np.zeros((2, 8, 8), np.float32)

@@ -26,6 +26,7 @@ def contact_sheet(
     truth: Sequence[Sequence[str] | None] | None = None,
     channels: Sequence[str] = ("red", "green", "blue", "yellow"),
     limits: Sequence[np.ndarray] | None = None,
+    counts: Mapping[str, int] | None = None,
     columns: int = 8,
     side: int = 112,
 ) -> bytes:
@@ -40,6 +41,7 @@ def contact_sheet(
         channels: as in `composite`.
         limits: one (channel, 2) a cell, as in `composite`; default each crop by itself, but no darker
             channel is brightened to more than twice what is usual: a cell without protein stays dark.
+        counts: class → cells in all, where not all of them are given; it stands in the row's heading.
         columns: cells a row.
         side: of a cell, pixels.
 
@@ -61,7 +63,9 @@ def contact_sheet(
             rgb = composite(np.asarray(crops[i]), channels, limits=None if limits is None else limits[i])
             known = truth[i] if truth is not None else None
             tiles.append(_tile(rgb, float(scores[i]), known is not None and name not in known, side))
-        rows.append(_row(tiles, name, len(found), colors[name], columns, side))
+        rows.append(
+            _row(tiles, name, len(found) if counts is None else counts.get(name, len(found)), colors[name], columns, side)
+        )
     return _png(np.vstack(rows) if rows else np.full((32, 200, 3), _GROUND, np.uint8))
 
 
