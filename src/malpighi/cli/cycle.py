@@ -20,7 +20,9 @@ class CycleTask(StrEnum):
 
 def cycle(
     data: Annotated[Path, typer.Argument(help="Folder in a known layout, table or manifest.csv of images with image labels.")],
-    task: Annotated[CycleTask, typer.Option("--task", help="cells: single cells from labels of whole images.")] = CycleTask.cells,
+    task: Annotated[
+        CycleTask, typer.Option("--task", help="cells: single cells from labels of whole images.")
+    ] = CycleTask.cells,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name of a recipe of cells, or a .toml file.")] = "cells",
     out: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("run-cells"),
     overrides: Annotated[list[str] | None, SET_OPTION] = None,

@@ -118,13 +118,14 @@ def build(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         RecipeError: a value of the wrong type or out of range, or one that is still "auto".
     """
+    if kind_of(raw) is not Recipe:
+        raise RecipeError(f"{where}: is of single cells; train it with `malpighi cycle --task cells`")
     check_keys(raw, where)
     for key, value in _flatten(raw):
         if value == AUTO and ("." in key or key in _FILLED):
             raise RecipeError(f'{where}: {key} = "auto" cannot be filled in; give a value')
     recipe = _build(raw, where)
-    if not isinstance(recipe, Recipe):
-        raise RecipeError(f"{where}: is of single cells; train it with `malpighi cycle --task cells`")
+    assert isinstance(recipe, Recipe)
     return recipe
 
 
@@ -134,10 +135,11 @@ def build_cells(raw: Mapping[str, Any], where: str = "recipe") -> CellsRecipe:
     Raises:
         RecipeError: as `build`; or it is of another task.
     """
+    if kind_of(raw) is not CellsRecipe:
+        raise RecipeError(f'{where}: its task is "{raw.get("task", "ftu")}", not "cells"; train it with `malpighi train`')
     check_keys(raw, where)
     recipe = _build(raw, where)
-    if not isinstance(recipe, CellsRecipe):
-        raise RecipeError(f'{where}: its task is "{recipe.task}", not "cells"; train it with `malpighi train`')
+    assert isinstance(recipe, CellsRecipe)
     return recipe
 
 

@@ -16,8 +16,8 @@ from malpighi.inference.store import MANIFEST
 from malpighi.sampling.cases import Case, CaseTable, Labels
 from malpighi.sampling.classnames import classes_named_in
 from malpighi.sampling.layouts import find_cases
-from malpighi.tasks.prediction import Prediction
 from malpighi.tasks.asked import stem
+from malpighi.tasks.prediction import Prediction
 
 
 @dataclass(frozen=True)
