@@ -198,6 +198,16 @@ def test_the_page_of_a_cycle(tmp_path, sheet):
     assert all(not str(attrs.get("src", "")).startswith("http") for _, attrs in page.tags)
 
 
+def test_what_changed_may_stand_under_agreement(tmp_path):
+    rows = cycles()
+    by_class = {"Nucleoplasm": {"same": 0.875, "both": 48, "gained": 12, "lost": 5}}
+    rows[1] = rows[1] | {"agreement": {"same": 0.951, "both": 90, "gained": 31, "lost": 8, "by_class": by_class}}
+    del rows[1]["gained"], rows[1]["lost"]
+    words = Reader(write_cycle_report(tmp_path / "a.html", {}, rows, classes=CLASSES).read_text(encoding="utf-8")).words
+    assert "200 31 8 95.1 %" in words
+    assert "Nucleoplasm 48 12 5 87.5 %" in words
+
+
 def test_the_cycle_that_was_kept_is_the_best_or_the_one_that_is_said(tmp_path):
     rows = cycles(3)
     rows[1]["fused_map"] = 0.99

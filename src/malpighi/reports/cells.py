@@ -53,7 +53,7 @@ def write_cycle_report(
             None is left out.
         cycles: one mapping a cycle, in order. Read, each where it is there: "cycle" (number, from 1), "labelled" (cells),
             "gained" and "lost" (labels that came and went since the cycle before), "agreement" (share of cells labelled in both
-            cycles that kept their label), "counts" (class → cells labelled), "image_map", "maps_map", "cell_map", "fused_map"
+            cycles that kept their label, or the mapping that `sampling.pseudo_table.agreement` makes), "counts" (class → cells labelled), "image_map", "maps_map", "cell_map", "fused_map"
             (held-out mAP of images by that stage's scores), "truth_map" (mAP of cells where their truth is known), "rule"
             (name → value of the fusing rule; "thresholds" one a class), "tried" (rows of what was compared to choose it; mappings, or name → score).
         classes: the run's, in its order: each keeps its colour.

@@ -41,13 +41,13 @@ def add_cycles(page: Report, cycles: Sequence[Mapping[str, Any]], best: int | No
     )
     rows = []
     for row in cycles:
-        number = row.get("cycle")
+        number, changed = row.get("cycle"), _changed(row)
         shown = {
             "cycle": f"{number}\u00a0(kept)" if number == best else str(number),
             "labelled": row.get("labelled"),
-            "gained": row.get("gained"),
-            "lost": row.get("lost"),
-            "agreement": None if row.get("agreement") is None else share_text(row["agreement"]),
+            "gained": changed.get("gained"),
+            "lost": changed.get("lost"),
+            "agreement": _share(changed.get("same")),
         }
         shown |= {f"mAP {name.removesuffix('_map')}": row.get(name) for name in _STAGES}
         rows.append(shown | {"mAP truth": row.get("truth_map")})
@@ -55,6 +55,17 @@ def add_cycles(page: Report, cycles: Sequence[Mapping[str, Any]], best: int | No
     figure = maps_by_cycle(cycles, {**_STAGES, "truth_map": "cells, truth known"})
     if figure is not None:
         page.figure(figure, "mAP by cycle.")
+
+
+def _changed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What changed since the cycle before, whether it stands in the row itself or under "agreement"."""
+    agreement = row.get("agreement")
+    held = dict(agreement) if isinstance(agreement, Mapping) else {"same": agreement}
+    return held | {name: row[name] for name in ("gained", "lost") if row.get(name) is not None}
+
+
+def _share(share: float | None) -> str | None:
+    return None if share is None else share_text(share)
 
 
 def add_labels(page: Report, cycles: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
@@ -67,6 +78,16 @@ def add_labels(page: Report, cycles: Sequence[Mapping[str, Any]], classes: Seque
     page.figure(labels_by_cycle(counted, classes))
     rows = [{"class": name} | {f"cycle {row['cycle']}": row["counts"].get(name, 0) for row in counted} for name in classes]
     page.table(rows, colors=colors)
+    for row in counted:
+        changed = _changed(row).get("by_class") or {}
+        rows = [
+            {"class": name}
+            | {key: each.get(key) for key in ("both", "gained", "lost")}
+            | {"agreement": _share(each.get("same"))}
+            for name, each in changed.items()
+        ]
+        if rows:
+            page.table(rows, colors=colors, fold=f"Cycle {row['cycle']} beside the one before, by class")
     none = [name for name in classes if not counted[-1]["counts"].get(name)]
     if none:
         page.text(f"No cell has the label {', '.join(none)} in the last cycle: what is said of it comes from images alone.")
