@@ -17,6 +17,7 @@ import numpy as np
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.base import Damage
+from malpighi.images.channels import image_files
 from malpighi.images.write import ZarrWriter, write_labels_group
 from malpighi.inference.predict import ALIGN
 from malpighi.inference.top import LEVELS, Kept
@@ -365,10 +366,9 @@ def _level0(writer: ZarrWriter) -> Any:
 
 
 def file_fingerprint(path: Path) -> dict[str, Any]:
-    """Path, size and time of change of an image: of a folder (Zarr, slices), of all files in it together."""
+    """Path, size and time of change of an image: of a folder (Zarr, slices) or a file a channel, of all files together."""
     path = Path(path).resolve()
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
-    stats = [os.stat(f) for f in files]
+    stats = [os.stat(f) for f in image_files(path)]
     return {
         "path": str(path),
         "bytes": sum(s.st_size for s in stats),

@@ -16,6 +16,7 @@ import numpy as np
 from malpighi.errors import OutputError
 from malpighi.geometry import Box
 from malpighi.images.base import Source
+from malpighi.images.channels import image_files
 from malpighi.images.replacing import replacing
 from malpighi.sampling.intensity import Intensity, IntensityOptions, fixed_intensity, kind_for, require_finite, scaled_by
 from malpighi.sampling.tally import Tally
@@ -117,8 +118,7 @@ def _key(source: Source, options: IntensityOptions, level: int) -> dict[str, Any
     """What the numbers depend on; None for what is no file."""
     path = Path(source.name)
     try:
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        stats = [(os.path.relpath(file, path), file.stat()) for file in files]
+        stats = [(os.path.relpath(file, path), file.stat()) for file in image_files(path)]
     except OSError:
         return None
     if not stats:

@@ -123,7 +123,7 @@ class TrainedRun:
         return network.eval()
 
 
-STARTERS = "malpighi.starters"
+STARTERS, CARD = "malpighi.starters", "MODEL_CARD.md"
 """Package of the models that come with malpighi, a run folder each."""
 
 
@@ -132,6 +132,11 @@ def list_starters() -> tuple[str, ...]:
     from importlib.resources import files
 
     return tuple(sorted(each.name for each in files(STARTERS).iterdir() if each.joinpath(RECIPE).is_file()))
+
+
+def is_starter(run: Path) -> bool:
+    """Whether a run came with malpighi."""
+    return (run / CARD).is_file()
 
 
 def find_run(name: Path | str) -> Path:

@@ -35,7 +35,7 @@ from malpighi.tasks.asked import find_images, stem
 from malpighi.tasks.image import forward_of, predict_image, prepare_source, require_stride, tile_stride, with_channels
 from malpighi.tasks.instances import BLOCK as INSTANCE_BLOCK
 from malpighi.tasks.instances import find_instances, require_instances
-from malpighi.tasks.run import TrainedRun, open_run
+from malpighi.tasks.run import TrainedRun, is_starter, open_run
 from malpighi.tasks.talk import Talk, peak_memory_mb
 from malpighi.tasks.within import Within, hull_of
 
@@ -106,6 +106,9 @@ def segment(
     talk = talk or Talk()
     began = time.monotonic()
     model = open_model(run, overrides, probabilities)
+    if spacing is None and is_starter(model.run.path) and not model.run.inputs.spacing.physical:
+        spacing = Spacing.pixels(1)  # made for any magnification: what files say of theirs would only be refused
+        talk.say("a starter model works in pixels: so are all sizes and areas")
     paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
         with open_image(path, spacing=spacing) as source:
