@@ -67,6 +67,8 @@ def convert(
     images), .zarr (OME-Zarr labels), a folder of one PNG an object, COCO JSON, the HPA table of cells. Pixels are outlined
     exactly, along their edges. A COCO file or HPA table is converted into another with all its images, or with --row one.
 
+    Tables of cells: .h5ad (AnnData, for scanpy and squidpy).
+
     Volumes: .zarr, .nii[.gz] (NIfTI), .tif (a page a slice), a folder of TIFF slices; images voxel by voxel, masks too
     unless --class names what they show. Masks of volumes also as .csv: a row of run lengths a slice.
 
@@ -85,6 +87,8 @@ def convert(
         malpighi convert submission.csv cells.geojson --row ID
 
         malpighi convert instances.json submission.csv --format hpa
+
+        malpighi convert out/ cells.h5ad
 
         malpighi convert kidney_1_dense/images kidney_1.ome.zarr --spacing 50,50,50
 

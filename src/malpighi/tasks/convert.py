@@ -21,7 +21,21 @@ from malpighi.tasks.convert_volumes import NIFTI, affine_of, slice_rows, write_l
 if TYPE_CHECKING:
     from malpighi.annotations.label_images import Reader
 
-OUTPUTS = (".zarr", ".nii", ".nii.gz", ".geojson", ".geojson.gz", ".json", ".zip", ".roi", ".csv", ".png", ".tif", ".tiff")
+OUTPUTS = (
+    ".zarr",
+    ".nii",
+    ".nii.gz",
+    ".geojson",
+    ".geojson.gz",
+    ".json",
+    ".zip",
+    ".roi",
+    ".csv",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".h5ad",
+)
 """What may be written; a name without suffix is a folder of one PNG an object, or of one TIFF a slice."""
 
 WHOLE = 1 << 28
@@ -81,6 +95,10 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
     if asked.target.resolve() == asked.source.resolve():
         raise OutputError(f"{asked.target}: is the input itself; choose another name")
     suffix = suffix_of(asked.target)
+    if suffix == ".h5ad":
+        from malpighi.tasks.convert_tables import write_anndata
+
+        return {"kind": "cells", "output": str(asked.target), "objects": write_anndata(asked.source, asked.target)}
     if suffix not in OUTPUTS and suffix:
         raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
     asked = replace(asked, style=_style(asked, suffix))

@@ -60,7 +60,13 @@ def test_every_stage_leaves_what_the_next_one_takes(run):
     told, out = run
     assert told["cycles"] == 2
     assert told["images"] == 12
-    for name in ("recipe.toml", "image/weights.safetensors", "map-scores.npy", "cycle-2/cell/weights.safetensors", "report.html"):
+    for name in (
+        "recipe.toml",
+        "image/weights.safetensors",
+        "map-scores.npy",
+        "cycle-2/cell/weights.safetensors",
+        "report.html",
+    ):
         assert (out / name).is_file(), name
     labels = PseudoLabels.read(out / "cycle-1" / "pseudo.parquet")
     assert labels.counts()["Nucleoplasm"] + labels.counts()["Cytosol"] > 0
@@ -118,6 +124,25 @@ def test_cells_of_new_images_are_labelled(run, dishes, tmp_path):
     assert len(submitted) == int((scores > 0.001).sum())
     assert segment_cells(images, out, tmp_path / "out") == told
     assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_a_prediction_becomes_anndata_and_coco(run, dishes, tmp_path):
+    import anndata
+    from pycocotools.coco import COCO
+
+    from malpighi.tasks.convert import Conversion, convert
+
+    _, out = run
+    told = segment_cells([_image(dishes, 0), _image(dishes, 1)], out, tmp_path / "out")
+    convert(Conversion(tmp_path / "out", tmp_path / "cells.h5ad"))
+    table = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert table.n_obs == told["cells"]
+    assert set(table.obs["image"]) == {"cells_5_0000", "cells_5_0001"}
+    assert "green_nucleus_mean" in table.var_names
+    assert not any("score" in name for name in table.var_names)
+    convert(Conversion(tmp_path / "out" / "submission.csv", tmp_path / "cells.coco.json"))
+    coco = COCO(str(tmp_path / "cells.coco.json"))
+    assert len(coco.anns) == sum(len(cells) for cells in read_hpa(tmp_path / "out" / "submission.csv").values())
 
 
 def test_the_weights_of_the_rule_can_be_set(run, dishes, tmp_path):
