@@ -1,6 +1,6 @@
 """Labels of images in, labels of cells out: what each stage of the cycle knows of single cells that it never saw labelled.
 
-    python benchmarks/cell_mosaics.py MOSAICS -o FOLDER [--seeds 3] [--folds 5] [--set key=value …]
+    python benchmarks/cell_mosaics.py MOSAICS -o FOLDER [--seeds 3] [--folds 3] [--set key=value …]
 
 MOSAICS holds comb1.csv, comb1/, … : mosaics of nine real cells with the labels of the whole mosaic. Each fold trains the cycle on
 the labels of the other mosaics. Held-out cells are scored three ways:
@@ -32,16 +32,16 @@ from malpighi.tasks.cells.table import read_cell_scores
 CHANNELS = ("red", "green", "blue", "yellow")
 TILE = 512
 SETTINGS = [
-    "data.side=512",
-    "data.crop=96",
+    "data.side=384",
+    "data.crop=64",
     "cells.scale=0.33",
     "cells.nucleus_area=2500",
     "cells.cell_area=4000",
-    "image.train.steps=200",
+    "image.train.steps=120",
     "image.train.batch=8",
-    "image.train.validate_every=100",
+    "image.train.validate_every=60",
     "image.model.stride=32",
-    "cell.train.steps=300",
+    "cell.train.steps=200",
     "cell.train.validate_every=100",
     "cycle.most=2",
     "cycle.gain=-1.0",
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("mosaics", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")
     arguments = parser.parse_args()
     results = []

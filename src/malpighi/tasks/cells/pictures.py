@@ -86,6 +86,7 @@ def sheet(data: CellData, scores: np.ndarray, rows: np.ndarray) -> bytes:
         data.classes,
         channels=data.channels,
         limits=[limits[int(data.image_of[rows[j]])] for j in chosen],
+        counts={name: int((label == k).sum()) for k, name in enumerate(data.classes)},
         columns=SHOWN_CELLS,
     )
 
