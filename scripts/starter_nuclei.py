@@ -1,6 +1,6 @@
 """Train, score and pack the starter model `nuclei`.
 
-    python scripts/starter_nuclei.py DATA OUT [--steps N] [--set KEY=VALUE]
+    python scripts/starter_nuclei.py DATA OUT [--steps N] [--further N] [--set KEY=VALUE]
 
 DATA holds images/ and labels/ (label images of the same names). OUT gets
 
@@ -19,6 +19,7 @@ import argparse
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -31,15 +32,18 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.images.open import open_image
 from malpighi.metrics.report import summarise
+from malpighi.recipes.load import load_recipe, write_recipe
+from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, open_case
 from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.evaluate import score_pairs
 from malpighi.tasks.material import fold_of
 from malpighi.tasks.pairs import Pair
 from malpighi.tasks.prepare import write_json
+from malpighi.tasks.run import RECIPE
 from malpighi.tasks.segment import open_model, segment_image
 from malpighi.tasks.talk import Talk
-from malpighi.tasks.train import train
+from malpighi.tasks.train import PLAN, SUMMARY, train
 from malpighi.training.checkpoint import WEIGHTS
 
 CLASS = "nucleus"
@@ -74,6 +78,19 @@ def write_manifest(data: Path, path: Path, talk: Talk) -> None:
                 kind = modality(source.read(Box.of_shape(source.shape)))
             rows.writerow([case.id, case.image.resolve(), case.labels[0].path.resolve(), CLASS, kind])
             advance()
+
+
+def extended(run: Path, further: int) -> int:
+    """Make a finished run one that goes on for `further` steps; their sum. One that goes on already is left as it is."""
+    recipe, plan = load_recipe(run / RECIPE), read_json(run / PLAN)
+    if not (run / SUMMARY).is_file() or "further" in plan:
+        return recipe.train.steps
+    total = recipe.train.steps + further
+    write_recipe(replace(recipe, train=replace(recipe.train, steps=total)), run / RECIPE)
+    plan["asked"]["recipe"].setdefault("train", {})["steps"] = total
+    write_json(run / PLAN, {**plan, "further": further})
+    (run / SUMMARY).unlink()
+    return total
 
 
 def pack(run: Path, out: Path) -> float:
@@ -116,8 +133,11 @@ def score(model: Path, cases: Sequence[Case], out: Path, talk: Talk) -> dict[str
     return summarise(rows)
 
 
-def card(scores: Mapping[str, Any], summary: Mapping[str, Any], size: float, counts: Mapping[str, int]) -> str:
+def card(
+    scores: Mapping[str, Any], summary: Mapping[str, Any], size: float, counts: Mapping[str, int], further: int = 0
+) -> str:
     """MODEL_CARD.md."""
+    steps = f"{summary['steps'] - further} steps and {further} further ones" if further else f"{summary['steps']} steps"
     lines = [_line("all", scores), *(_line(name, entry) for name, entry in scores["by"]["stain"].items())]
     kinds = ", ".join(f"{n} {name}" for name, n in counts.items())
     return f"""# nuclei
@@ -125,7 +145,7 @@ def card(scores: Mapping[str, Any], summary: Mapping[str, Any], size: float, cou
 Nuclei in 2-D images, told apart: `malpighi segment image.tif -m nuclei -o out`.
 
 - **Made by** `scripts/starter_nuclei.py` of malpighi {version("malpighi")} on {date.today().isoformat()}, recipe `nuclei` \
-({summary["steps"]} steps on {summary["device"]}, {summary["seconds"] / 60:.0f} minutes).
+({steps} on {summary["device"]}, {summary["seconds"] / 60:.0f} minutes).
 - **Gives** foreground and distance from the border, of which each nucleus is made; no classes of nuclei.
 - **Takes** 8- or 16-bit images of three channels or one, each channel scaled by its own percentiles, at the resolution they \
 have: nuclei of about 10 to 100 pixels across.
@@ -146,6 +166,7 @@ images, with 95 % bootstrap interval over images; mean precision: the same over 
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(lines)}
 
+The weights are those that scored best on these very images, of {summary["steps"] // 500} looks at them: a little is luck.
 Modality is told from pixels: background dark (25th percentile of brightness below {DARK:g} of 255), else coloured or gray.
 
 ## Limits
@@ -181,6 +202,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--further", type=int, default=0, metavar="N", help="then so many more, the rate beginning anew half-way"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe, as in malpighi train")
     asked = parser.parse_args()
     talk = terminal()
@@ -189,14 +213,19 @@ def main() -> None:
     if not (out / "manifest.csv").is_file():
         write_manifest(asked.data, out / "manifest.csv", talk)
     random = "model.pretrained=never"  # else the published weights' data and licence were in it too
-    summary = train(out / "manifest.csv", "nuclei", out / "run", overrides=[*steps, *asked.set, random], talk=talk)
+    sets = [*asked.set, random]
+    summary = train(out / "manifest.csv", "nuclei", out / "run", overrides=[*steps, *sets], talk=talk)
+    if asked.further:
+        longer = [f"train.steps={extended(out / 'run', asked.further)}", *steps[1:]]
+        summary = train(out / "manifest.csv", "nuclei", out / "run", overrides=[*longer, *sets], talk=talk)
     size = pack(out / "run", out / "nuclei")
     table = find_cases(out / "manifest.csv").require_labels()
     model = open_model(out / "nuclei").run
     fold = fold_of(table.cases, model.recipe)
     scores = score(out / "nuclei", [table.cases[i] for i in fold.validation], out / "held-out", talk)
     write_json(out / "scores.json", scores)
-    text = card(scores, summary, size, table.counts("stain"))
+    further = read_json(out / "run" / PLAN).get("further", 0)
+    text = card(scores, summary, size, table.counts("stain"), further)
     (out / "nuclei" / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     talk.say(f"{out / 'nuclei'}: {size:.1f} MB; its card:\n{text}")
 
