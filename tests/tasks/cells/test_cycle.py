@@ -126,6 +126,19 @@ def test_cells_of_new_images_are_labelled(run, dishes, tmp_path):
     assert not (tmp_path / "out" / "unfinished").exists()
 
 
+def test_large_images_get_levels_and_keep_their_pixel_size(run, tmp_path):
+    import zarr
+
+    from malpighi.phantoms.cells import CellPhantom
+
+    _, out = run
+    path = CellPhantom((700, 640), seed=3, classes=CLASSES, diameter=90.0).write(tmp_path, "large")
+    segment_cells([tmp_path / path.rpartition("/")[2]], out, tmp_path / "out", spacing=0.25)
+    labels = zarr.open_group(tmp_path / "out" / "large" / "labels.ome.zarr" / "labels" / "cells", mode="r")
+    levels = labels.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [level["coordinateTransformations"][0]["scale"] for level in levels] == [[0.25, 0.25], [0.5, 0.5]]
+
+
 def test_a_prediction_becomes_anndata_and_coco(run, dishes, tmp_path):
     import anndata
     from pycocotools.coco import COCO

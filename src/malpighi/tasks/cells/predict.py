@@ -97,7 +97,7 @@ def segment_cells(
         talk.say(f"{out}: is finished; --overwrite predicts it again")
         return read_json(out / SUMMARY)
     write_json(out / MARK, {"asked": asked})
-    keep = lambda case, image, cells: _keep(out / case.id, image, cells, spacing)  # noqa: E731
+    keep = lambda case, _, cells: _keep(out / case.id, case, cells)  # noqa: E731
     data = prepare_cells(cases, opened.classes, opened.recipe, out / UNFINISHED, talk, keep)
     failed = dict(data.facts["left_out"])
     if failed and strict:
@@ -160,12 +160,13 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _keep(folder: Path, image: np.ndarray, cells: Cells, spacing: float | Spacing | None) -> None:
+def _keep(folder: Path, case: Case, cells: Cells) -> None:
     """Cells and nuclei at full size, as OME-Zarr labels; an earlier attempt's are replaced."""
     path = folder / LABELS
     shutil.rmtree(path, ignore_errors=True)
     whole = Box.of_shape(cells.labels.shape)
-    at = Spacing.um(spacing) if isinstance(spacing, float | int) else spacing or Spacing.pixels(1)
+    with open_image(case.image, spacing=case.spacing) as source:
+        at = source.space.spacing
     for name, labels in (("cells", cells.labels), ("nuclei", cells.nuclei)):
         writer = ZarrWriter(path / "labels" / name, whole.size, at, np.uint32, kind="labels", shard=_SHARD)
         for box in whole.split(writer.shard):
