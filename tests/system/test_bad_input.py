@@ -190,7 +190,7 @@ def test_runs_without_usable_weights(tmp_path, tiny_run, image):
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("train.steps=4", "only predict.* and objects.*"),
+        ("train.steps=4", "only predict.*, objects.*, instances.*"),
         ("predict.tiel=64", "did you mean 'predict.tile'"),
         ("predict.tile=banana", "predict.tile"),
         ("predict.tile=100", "multiples of 32; 128 would do"),

@@ -15,6 +15,7 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images import open_image
 from malpighi.images.array import ArraySource
 from malpighi.inference.options import PredictOptions
+from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.intensity import Intensity
@@ -33,7 +34,7 @@ def as_probability(tiles):
 def model(**predict) -> Model:
     inputs = Inputs(("vessel",), 1, SPACING, Intensity((0.0,), (1.0,)), "uint16")
     options = PredictOptions(**{"tile": 16, "overlap": 0.5, **predict})
-    return Model(TrainedRun("run", Recipe(), inputs), as_probability, options, ObjectOptions(), "cpu", "abc", (1, 1, 1))
+    return Model(TrainedRun("run", Recipe(), inputs), as_probability, options, ObjectOptions(), InstanceOptions(), "cpu", "abc", (1, 1, 1))
 
 
 def balls() -> np.ndarray:
