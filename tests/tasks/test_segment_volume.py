@@ -34,7 +34,16 @@ def as_probability(tiles):
 def model(**predict) -> Model:
     inputs = Inputs(("vessel",), 1, SPACING, Intensity((0.0,), (1.0,)), "uint16")
     options = PredictOptions(**{"tile": 16, "overlap": 0.5, **predict})
-    return Model(TrainedRun("run", Recipe(), inputs), as_probability, options, ObjectOptions(), InstanceOptions(), "cpu", "abc", (1, 1, 1))
+    return Model(
+        TrainedRun("run", Recipe(), inputs),
+        as_probability,
+        options,
+        ObjectOptions(),
+        InstanceOptions(),
+        "cpu",
+        "abc",
+        (1, 1, 1),
+    )
 
 
 def balls() -> np.ndarray:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Spacing
 from malpighi.objects.measure import min_voxels
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
 from malpighi.recipes.recipe import Recipe
-from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, CaseTable, open_case
 from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.survey import digest, survey
+from malpighi.tasks.claim import claim
 from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
 from malpighi.tasks.run import RECIPE, Inputs
@@ -73,7 +71,7 @@ def train(
         "spacing": spacing,
         "only": {k: list(v) for k, v in (only or {}).items()},
     }
-    begun = _claim(run, asked, overwrite)
+    begun = claim(run, PLAN, asked, overwrite=overwrite, unmarked=(RECIPE, ENVIRONMENT))
     if begun and (run / SUMMARY).is_file():
         talk.say(f"{run} is finished; train into another -o, or begin again with --overwrite")
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
@@ -88,38 +86,6 @@ def train(
     else:
         _begin(table, raw, asked, run, talk)
     return _train(table, load_recipe(run / RECIPE), run, talk)
-
-
-def _claim(run: Path, asked: Mapping[str, Any], overwrite: bool) -> bool:
-    """Make the folder this run's; whether it already was, and holds a plan to go on with."""
-    if run.exists() and not run.is_dir():
-        raise OutputError(f"{run}: exists and is not a folder; choose another -o")
-    if run.is_dir() and overwrite and (run / PLAN).is_file():
-        shutil.rmtree(run)
-    if run.is_dir() and (run / PLAN).is_file():
-        before = _read_plan(run).get("asked", {})
-        now = json.loads(json.dumps(asked))
-        different = [key for key in now if before.get(key) != now[key]]
-        if different:
-            raise OutputError(
-                f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
-            )
-        return True
-    unplanned = {RECIPE, ENVIRONMENT}  # all that a run killed before its plan was whole can hold
-    if run.is_dir() and any(path.name not in unplanned for path in run.iterdir()):
-        raise OutputError(f"{run}: is not empty and no training run; choose another -o")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
-    return False
-
-
-def _read_plan(run: Path) -> dict[str, Any]:
-    try:
-        return read_json(run / PLAN)
-    except DataError as error:
-        raise OutputError(f"{error}; begin again with --overwrite") from error
 
 
 def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk) -> None:
