@@ -36,3 +36,15 @@ def test_the_demo_segments_an_unseen_volume_and_measures_its_vessels(tmp_path):
     assert 0.9 <= result["length_ratio"] <= 1.1
     assert 0 < result["surface_dice"] <= 1
     assert result["cldice"] >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_demo_labels_cells_from_labels_of_images(tmp_path):
+    result = _demo(tmp_path / "demo", "cells")
+    assert result["map"] >= 0.6
+    assert result["map"] >= result["map_stage1"] + 0.15  # the image classifier given to every cell
+    assert result["image_map"] >= 0.8
+    assert result["cycles"] >= 1
+    assert result["dice"] >= 0.85
+    assert result["ap50"] >= 0.75

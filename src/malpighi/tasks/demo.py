@@ -57,8 +57,8 @@ def demo(out: Path, task: str = "ftu", *, seed: int = 0, overwrite: bool = False
 
     Returns:
         "task", "seconds", "peak_memory_mb", "report", the folders made, and the scores on phantoms that were not seen: of "ftu"
-        "dice" and "object_f1"; of "vessels" "dice", "surface_dice", "cldice" and "length_ratio"; of "cells" "map", "image_map"
-        and "cycles".
+        "dice" and "object_f1"; of "vessels" "dice", "surface_dice", "cldice" and "length_ratio"; of "cells" "dice",
+        "map", "image_map" and "cycles".
     """
     talk = talk or Talk()
     began = time.monotonic()
