@@ -306,3 +306,10 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         CellPhantom((64, 64)).write(tmp_path / "file", "a")
+
+
+def test_the_phantom_numbers_classes_as_the_table_of_labels_does():
+    from malpighi.annotations.hpa import HPA_2021
+    from malpighi.phantoms.cell_patterns import HPA_CLASSES
+
+    assert HPA_CLASSES == HPA_2021  # written twice: neither layer may know the other

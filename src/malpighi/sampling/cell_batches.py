@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
 import numpy as np
 
+from malpighi.sampling.ahead import ahead
 from malpighi.sampling.augment import AugmentOptions, augment
 from malpighi.sampling.cell_data import CellData
 from malpighi.sampling.dataset import Batch
@@ -101,17 +101,7 @@ class CellBatches:
 
     def __call__(self, first: int = 0) -> Generator[Batch]:
         """Batches number `first`, `first + 1`, … without end. Closing the iterator ends its threads."""
-        ahead: deque[Future[Batch]] = deque()
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="cells")
-        try:
-            n = first
-            while True:
-                while len(ahead) < 2 * self.threads:
-                    ahead.append(pool.submit(self.make, n))
-                    n += 1
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        return ahead(self.make, count(first), self.threads)
 
     def make(self, n: int) -> Batch:
         """Batch number `n`: raw (batch, channel[+ 1], side, side) and (batch, class) float32."""
@@ -138,9 +128,4 @@ def in_order(items: Items, rows: np.ndarray, batch: int) -> Iterator[np.ndarray]
     def make(first: int) -> np.ndarray:
         return items.finish(*stacked(items, rows[first : first + batch].tolist()))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="cells") as pool:
-        ahead: Future[np.ndarray] | None = None
-        for first in range(0, len(rows), batch):
-            ready = ahead or pool.submit(make, first)
-            ahead = pool.submit(make, first + batch) if first + batch < len(rows) else None
-            yield ready.result()
+    yield from ahead(make, range(0, len(rows), batch), threads=1)

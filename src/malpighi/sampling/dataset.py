@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
+from malpighi.sampling.ahead import ahead
 from malpighi.sampling.augment import AugmentOptions, augment, draw
 from malpighi.sampling.seeds import item_seed
 
@@ -64,17 +64,7 @@ class TileBatches:
 
     def __call__(self, first: int = 0) -> Generator[Batch]:
         """Batches number `first`, `first + 1`, … without end. Closing the iterator ends its threads."""
-        ahead: deque[Future[Batch]] = deque()
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
-        try:
-            n = first
-            while True:
-                while len(ahead) < 2 * self.threads:
-                    ahead.append(pool.submit(self.make, n))
-                    n += 1
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        return ahead(self.make, count(first), self.threads)
 
     def make(self, n: int) -> Batch:
         """Batch number `n`."""
