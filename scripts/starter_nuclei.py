@@ -147,8 +147,9 @@ Nuclei in 2-D images, told apart: `malpighi segment image.tif -m nuclei -o out`.
 - **Made by** `scripts/starter_nuclei.py` of malpighi {version("malpighi")} on {date.today().isoformat()}, recipe `nuclei` \
 ({steps} on {summary["device"]}, {summary["seconds"] / 60:.0f} minutes).
 - **Gives** foreground and distance from the border, of which each nucleus is made; no classes of nuclei.
-- **Takes** 8- or 16-bit images of three channels or one, each channel scaled by its own percentiles, at the resolution they \
-have: nuclei of about 10 to 100 pixels across.
+- **Takes** 8- or 16-bit images of three channels or one, each channel scaled by its own percentiles, at half a \
+micrometre a pixel where they say their pixel size, else pixel by pixel: nuclei of about 10 to 60 pixels across. Where they are \
+larger, `--spacing 0.2px` shrinks an image five times. Sizes and areas come in those pixels.
 - **Weights** {size:.1f} MB, float16, computed in float32 or bfloat16.
 
 ## Data and licence

@@ -41,6 +41,9 @@ from malpighi.tasks.within import Within, hull_of
 
 _AFTER = ("predict", "objects", "instances")  # sections of a recipe that can change after training
 OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
+STARTER_UM = 0.5
+"""What a starter model takes for one of its pixels where an image says its size: nuclei are then 15 to 40 pixels wide, as most were in
+training."""
 TILE_CACHE_BYTES = 64 * 2**20
 """Decoded file tiles that are kept while segmenting: each is needed by neighbouring tiles only, unlike in training."""
 
@@ -106,19 +109,18 @@ def segment(
     talk = talk or Talk()
     began = time.monotonic()
     model = open_model(run, overrides, probabilities)
-    if spacing is None and is_starter(model.run.path) and not model.run.inputs.spacing.physical:
-        spacing = Spacing.pixels(1)  # made for any magnification: what files say of theirs would only be refused
-        talk.say("a starter model works in pixels: so are all sizes and areas")
+    in_pixels = is_starter(model.run.path) and not model.run.inputs.spacing.physical
     paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
-        with open_image(path, spacing=spacing) as source:
+        with open_image(path, spacing=starter_spacing(path, spacing) if in_pixels else spacing) as source:
             inputs = model.run.inputs
             inputs.check(with_channels(source, model.run.recipe, inputs.channels))
     results, failed = [], []
     for path in paths:
         folder = Path(out) / stem(path)
         try:
-            with open_image(path, spacing=spacing, on_damage="raise" if strict else "fill") as source:
+            at = starter_spacing(path, spacing) if in_pixels else spacing
+            with open_image(path, spacing=at, on_damage="raise" if strict else "fill") as source:
                 bounds = None if within is None else hull_of(within, stem(path), source, margin)
                 results.append(segment_image(model, source, path, folder, within=bounds, overwrite=overwrite, talk=talk))
         except DataError as error:
@@ -142,6 +144,13 @@ def segment(
         "damage": [line for result in results for line in result["damage"]],
         "failed": failed,
     }
+
+
+def starter_spacing(path: Path, spacing: float | Spacing | None) -> Spacing:
+    """An image's level-0 pixels as a starter model that works in pixels counts them: those of known size in `STARTER_UM`."""
+    with open_image(path, spacing=spacing) as source:
+        have = source.space.spacing
+    return Spacing(tuple(v / STARTER_UM for v in have.values), "px") if have.physical else have
 
 
 def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = False) -> Model:
