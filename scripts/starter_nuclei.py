@@ -167,7 +167,7 @@ images, with 95 % bootstrap interval over images; mean precision: the same over 
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(lines)}
 
-The weights are those that scored best on these very images, of {summary["steps"] // 500} looks at them: a little is luck.
+The weights are those that scored best on these very images, of {summary["steps"] // 500} looks at them: and the views that are averaged and the saddle were chosen on them too: a little is luck.
 Modality is told from pixels: background dark (25th percentile of brightness below {DARK:g} of 255), else coloured or gray.
 
 ## Limits
