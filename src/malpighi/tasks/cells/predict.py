@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,6 @@ def segment_cells(
 
 def _overridden(opened: CellRun, overrides: Sequence[str]) -> CellRun:
     """The run with other rules of joining scores, or of finding cells."""
-    from dataclasses import replace
-
     for override in overrides:
         if override.partition(".")[0] not in ("fuse", "cells"):
             raise RecipeError(f"--set {override}: only fuse.* and cells.* can change after a cycle; run it again for the rest")
@@ -260,8 +258,6 @@ def given_names(opened: CellRun, scores: np.ndarray) -> list[tuple[str, str]]:
 
 
 def _named(shape: Any, name: str) -> Any:
-    from dataclasses import replace
-
     return replace(shape, label=name)
 
 
