@@ -33,7 +33,7 @@ def demo(
 ) -> None:
     """Make phantoms, train on them, segment what was not seen, score it, and name the report.
 
-    Needs no data, no network and no GPU. About three minutes on two cores, "vessels" four, "cells" five.
+    Needs no data, no network and no GPU. About three minutes on two cores, "vessels" and "cells" four.
 
     [bold]Examples[/bold]
 
