@@ -61,5 +61,5 @@ def test_real_nuclei(real, tmp_path):
         shared.add(Prediction(Path(folder)).instances(whole), truth)
         scores.append((match(shared.pairs()).average_precision, np.mean(list(average_precisions(shared.pairs()).values()))))
     ap50, mean = np.mean(scores, axis=0)
-    assert ap50 >= 0.6  # nine images of all kinds; the card speaks of 102
+    assert ap50 >= 0.63  # nine images of all kinds; the card speaks of 102
     assert mean >= 0.4

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from malpighi.objects.distance import FAR, envelope
+
 UNSAID = -1
 """Label of a pixel of which nobody said what it is. As the image's border, it is not the border of an object."""
-_FAR = 1e15
 
 
 @njit(cache=True, nogil=True)
@@ -23,7 +24,7 @@ def _along_rows(labels: np.ndarray, squared: np.ndarray) -> None:
             left = start > 0 and labels[y, start - 1] >= 0
             right = stop < width and labels[y, stop] >= 0
             for x in range(start, stop):
-                near = _FAR
+                near = FAR
                 if labels[y, start] <= 0:
                     near = 0.0
                 if left:
@@ -32,33 +33,6 @@ def _along_rows(labels: np.ndarray, squared: np.ndarray) -> None:
                     near = min(near, float((stop - x) ** 2))
                 squared[y, x] = near
             start = stop
-
-
-@njit(cache=True, nogil=True)
-def _lowest(line: np.ndarray, n: int, out: np.ndarray, at: np.ndarray, edge: np.ndarray) -> None:
-    """Lower envelope of the parabolas `line[i] + (j − i)²` (Felzenszwalb & Huttenlocher 2012)."""
-    k = -1
-    for q in range(n):
-        if line[q] >= _FAR:
-            continue
-        cut = -1e30
-        while k >= 0:
-            p = at[k]
-            cut = ((line[q] + q * q) - (line[p] + p * p)) / (2.0 * (q - p))
-            if cut > edge[k]:
-                break
-            k -= 1
-        k += 1
-        at[k] = q
-        edge[k] = cut if k > 0 else -1e30
-    if k < 0:
-        out[:n] = _FAR
-        return
-    last, k = k, 0
-    for j in range(n):
-        while k < last and edge[k + 1] < j:
-            k += 1
-        out[j] = (j - at[k]) * (j - at[k]) + line[at[k]]
 
 
 @njit(cache=True, nogil=True)
@@ -74,12 +48,12 @@ def _along_columns(labels: np.ndarray, squared: np.ndarray) -> None:
             while stop < height and labels[stop, x] == labels[start, x]:
                 stop += 1
             if labels[start, x] > 0:
-                line[0] = 0.0 if start > 0 and labels[start - 1, x] >= 0 else _FAR
+                line[0] = 0.0 if start > 0 and labels[start - 1, x] >= 0 else FAR
                 for y in range(start, stop):
                     line[y - start + 1] = squared[y, x]
                 n = stop - start + 2
-                line[n - 1] = 0.0 if stop < height and labels[stop, x] >= 0 else _FAR
-                _lowest(line, n, out, at, edge)
+                line[n - 1] = 0.0 if stop < height and labels[stop, x] >= 0 else FAR
+                envelope(line[:n], 1.0, out[:n], at, edge)
                 for y in range(start, stop):
                     squared[y, x] = out[y - start + 1]
             start = stop
@@ -102,5 +76,5 @@ def depth_in_objects(labels: np.ndarray) -> np.ndarray:
     squared = np.zeros(labels.shape)
     _along_rows(labels, squared)
     _along_columns(labels, squared)
-    squared[squared >= _FAR] = np.inf
+    squared[squared >= FAR] = np.inf
     return np.sqrt(squared).astype(np.float32)

@@ -15,7 +15,7 @@ EXACT = 96
 """Voxels; distances up to this many are exact in a streamed map, larger ones come from cells of several voxels."""
 CELLS = 1 << 24
 """At most so many cells hold the coarse picture of where the mask is."""
-_FAR = np.float32(1e30)
+FAR = np.float32(1e30)
 
 
 @njit(cache=True, nogil=True)
@@ -34,13 +34,13 @@ def _along_last(squared: np.ndarray, step: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _envelope(line: np.ndarray, step: float, out: np.ndarray, at: np.ndarray, edge: np.ndarray) -> None:
+def envelope(line: np.ndarray, step: float, out: np.ndarray, at: np.ndarray, edge: np.ndarray) -> None:
     """Lower envelope of the parabolas `line[i] + (step · (j − i))²` (Felzenszwalb & Huttenlocher 2012)."""
     n = len(line)
     k = -1
     s2 = step * step
     for q in range(n):
-        if line[q] >= _FAR:
+        if line[q] >= FAR:
             continue
         cut = -1e30
         while k >= 0:
@@ -76,7 +76,7 @@ def _along(squared: np.ndarray, axis: int, step: float) -> None:
                 any_left |= line[j] > 0
             if not any_left:
                 continue
-            _envelope(line, step, out, at, edge)
+            envelope(line, step, out, at, edge)
             for j in range(n):
                 if axis == 0:
                     squared[j, i, x] = out[j]
@@ -94,11 +94,11 @@ def distance_to(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     Returns:
         (z, y, x) float32, in the unit of `spacing`; exact but for rounding.
     """
-    squared = np.where(mask, np.float32(0), _FAR)
+    squared = np.where(mask, np.float32(0), FAR)
     _along_last(squared, float(spacing[2]))
     _along(squared, 1, float(spacing[1]))
     _along(squared, 0, float(spacing[0]))
-    squared[squared >= _FAR] = np.inf
+    squared[squared >= FAR] = np.inf
     return np.sqrt(squared, out=squared)
 
 

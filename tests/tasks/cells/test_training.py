@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from malpighi.errors import DataError, OutputError, RecipeError
+from malpighi.inference.fuse import pool
 from malpighi.models.classify import ClassifierOptions, LabelLossOptions
 from malpighi.sampling.cell_data import CellData
 from malpighi.sampling.folds import Fold
 from malpighi.sampling.intensity import IntensityOptions
 from malpighi.tasks.cells.classifier import load_classifier, read_facts
-from malpighi.tasks.cells.crops import image_maxima, score_cells, train_cells
+from malpighi.tasks.cells.crops import score_cells, train_cells
 from malpighi.tasks.cells.images import map_cells, score_images, train_images
 from malpighi.tasks.cells.training import label_scores, measured_intensity
 from malpighi.tasks.talk import Talk
@@ -216,9 +217,7 @@ def test_intensity_is_measured_without_the_padding(dishes):
 
 def test_the_highest_score_of_an_images_cells():
     scores = np.array([[0.1, 0.9], [0.3, 0.2], [0.5, 0.0]], np.float32)
-    np.testing.assert_array_equal(
-        image_maxima(scores, np.array([0, 0, 2]), 3), np.array([[0.3, 0.9], [0, 0], [0.5, 0]], np.float32)
-    )
+    np.testing.assert_array_equal(pool(scores, np.array([0, 0, 2]), 3), np.array([[0.3, 0.9], [0, 0], [0.5, 0]], np.float32))
 
 
 def test_scores_by_hand():

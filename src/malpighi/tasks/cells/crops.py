@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from malpighi.errors import DataError
+from malpighi.inference.fuse import pool
 from malpighi.recipes.cells import CellsRecipe
 from malpighi.sampling.cell_batches import CropItems
 from malpighi.sampling.cell_data import CellData
@@ -52,7 +53,7 @@ def train_cells(
     classes = len(data.classes)
 
     def score(scores: np.ndarray) -> dict[str, Any]:
-        best = image_maxima(scores[:, :classes], data.image_of[held], len(data))[images]
+        best = pool(scores[:, :classes], data.image_of[held], len(data))[images]
         return label_scores(best, data.targets[images], data.classes)
 
     stage = Stage(
@@ -88,13 +89,6 @@ def score_cells(run: Path, data: CellData, recipe: CellsRecipe, talk: Talk) -> n
         scores = score_rows(network, items, np.arange(data.cells), intensity, recipe.cell, machine_facts().device, advance)
     scores = scores.reshape(data.cells, len(facts["classes"]))
     return np.ascontiguousarray(scores[:, : len(facts["classes"]) - (facts["classes"][-1] == NONE)])
-
-
-def image_maxima(scores: np.ndarray, image_of: np.ndarray, images: int) -> np.ndarray:
-    """(cell, class) → (image, class): the highest score of an image's cells, 0 where it has none."""
-    best = np.zeros((images, scores.shape[1]), scores.dtype)
-    np.maximum.at(best, image_of, scores)
-    return best
 
 
 def _names(data: CellData, targets: np.ndarray) -> tuple[str, ...]:
