@@ -7,9 +7,6 @@ from numba import njit
 
 from malpighi.objects.distance import FAR, envelope
 
-UNSAID = -1
-"""Label of a pixel of which nobody said what it is. As the image's border, it is not the border of an object."""
-
 
 @njit(cache=True, nogil=True)
 def _along_rows(labels: np.ndarray, squared: np.ndarray) -> None:
@@ -24,7 +21,7 @@ def _along_rows(labels: np.ndarray, squared: np.ndarray) -> None:
             left = start > 0 and labels[y, start - 1] >= 0
             right = stop < width and labels[y, stop] >= 0
             for x in range(start, stop):
-                near = FAR
+                near = float(FAR)
                 if labels[y, start] <= 0:
                     near = 0.0
                 if left:
