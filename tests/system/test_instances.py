@@ -30,10 +30,11 @@ def _write(root, cases=3, channels=3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["distance", "flow"])
+@pytest.mark.parametrize("kind", [("distance", "flips"), ("flow", "none")])
 def test_train_segment_evaluate(tmp_path, kind):
     data = _write(tmp_path / "data")
-    words = ("train", data, "-r", "nuclei", "-o", tmp_path / "run", *SMALLEST, "--set", f"instances.kind={kind}", "--json")
+    settings = ("--set", f"instances.kind={kind[0]}", "--set", f"predict.flips={kind[1]}")
+    words = ("train", data, "-r", "nuclei", "-o", tmp_path / "run", *SMALLEST, *settings, "--json")
     answer = malpighi(*words)
     assert answer.code == 0, answer.err
     assert 0 <= answer.json["ap50"] == answer.json["best_score"] <= 1
