@@ -44,7 +44,7 @@ def test_a_key_in_the_wrong_section_is_pointed_to_its_own(tmp_path):
     ("text", "message"),
     [
         ('[train]\nsteps = "many"\n', r"train\.steps: .*integer.*it is 'many'"),
-        ('[optim]\nname = "adagrad"\n', r"optim\.name: .*'adamw', 'adam' or 'sgd'"),
+        ('[optim]\nname = "adagrad"\n', r"optim\.name: .*'adamw', 'adam', 'sgd'"),
         ("[predict]\noverlap = 2.0\n", "overlap 2.0"),
         ("[data]\nfold = 9\n", r"data\.fold 9"),
         ('[loss]\nsmooth = "auto"\n', r"loss\.smooth = \"auto\" cannot be filled"),

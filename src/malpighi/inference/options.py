@@ -34,6 +34,10 @@ class PredictOptions:
         thresholds: probability from which a voxel is part of a class; one for all classes, or one a class.
         top: instead of `thresholds`: the given per cent of an image's voxels, the most probable ones, are of the class (of
             each class), however sure the network is; 0: off.
+        gate: a tile whose head gives a class a probability of less than this holds none of it (`model.tile_class`); 0: off.
+        across: the image is reduced by the least whole number with which so many tiles reach across its longer side; 0: it is worked at
+            `data.spacing`. For images that are wholes of different size, as the five organs of HuBMAP + HPA (2022).
+        one_class: of each image only the class with most voxels is kept.
         skip_blank: leave out tiles that show only glass, of 8-bit RGB images; volumes have none and are never skipped.
         probabilities: also store the probabilities, 8 bits each.
         readers: threads that read ahead.
@@ -53,6 +57,9 @@ class PredictOptions:
     probabilities: bool = False
     readers: int = 2
     memory_mb: int = 0
+    gate: float = 0.0
+    across: int = 0
+    one_class: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tile", self.tile if isinstance(self.tile, int) else tuple(int(n) for n in self.tile))
@@ -64,6 +71,8 @@ class PredictOptions:
         _require(self.flips in ("none", "flips", "d4"), f"flips {self.flips!r}: use none, flips or d4")
         _require(self.average in ("probability", "logit"), f"average {self.average!r}: use probability or logit")
         _require(0 <= self.top < 100, f"top {self.top}: per cent of the voxels, 0 (off) … 100")
+        _require(0 <= self.gate < 1, f"gate {self.gate}: a probability, 0 (off) … 1")
+        _require(self.across >= 0, f"across {self.across}: a number of tiles, or 0 (off)")
         _require(self.batch > 0, f"batch {self.batch}: must be at least 1")
         _require(self.readers > 0, f"readers {self.readers}: must be at least 1")
         _require(self.memory_mb >= 0, f"memory_mb {self.memory_mb}: must be 0 (automatic) or more")

@@ -15,14 +15,27 @@ if TYPE_CHECKING:
     from malpighi.models.unet2d import EncoderDecoder
 
 Pretrained = Literal["preferred", "required", "never"]
-Architecture = Literal["unet", "unet++", "fpn", "attention-unet", "attention-unet3d", "res-unet3d", "dynunet", "segresnet"]
+Architecture = Literal[
+    "unet",
+    "unet++",
+    "fpn",
+    "manet",
+    "upernet",
+    "deeplabv3+",
+    "segformer",
+    "attention-unet",
+    "attention-unet3d",
+    "res-unet3d",
+    "dynunet",
+    "segresnet",
+]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which network.
 
-    Three families: an encoder of `timm` under a decoder ("unet", "unet++", "fpn"), 2-D; "attention-unet", 2-D, of own
+    Three families: an encoder of `timm` under a decoder ("unet" … "segformer"), 2-D; "attention-unet", 2-D, of own
     `widths`; and networks in 3-D of own `widths` ("attention-unet3d", "res-unet3d", "dynunet", "segresnet"). A 2-D network
     works on slices of a volume where `slices_in` says how many.
 
@@ -42,6 +55,19 @@ class ModelOptions:
         slices_in: 0: the network sees the image as it is; k: it is 2-D and sees k neighbouring slices of a volume as channels.
         slices_out: how many of those slices, the central ones, it segments: 1, or all k.
         repeat: each slice is given so many times, as equal channels.
+        attention: of "unet" and "unet++": attention in every decoder block: "scse" (Roy et al. 2018) or "cbam" (Woo et al. 2018).
+        bottleneck: "aspp": dilated convolutions side by side (1 … 4, Chen et al. 2017) between encoder and decoder of "unet".
+        upsampling: of "unet": "nearest", or "pixelshuffle" (Shi et al. 2016, with ICNR weights) learnt stage by stage.
+        join: of "unet": what the last convolution sees: "none", the last stage alone; "hypercolumn", every stage brought to 64
+            channels and full resolution, side by side (Hariharan et al. 2015); "pyramid", every stage through two convolutions
+            of its own first.
+        deep: deep-supervision heads, on so many of the stages of a "unet" before its last.
+        auxiliary: a fully convolutional head on the encoder's features at a sixteenth (Zhao et al. 2017), for training alone; it is
+            the last of `Outputs.deep`.
+        tile_class: a head that says, class by class, whether the tile holds any of it: `Outputs.told["tile"]`.
+        tells: what else is told of the whole tile, to teach the encoder: "organ" or any attribute of cases, and "pixel_size".
+        exclusive: classes exclude one another: softmax over background, whose logit is 0, and classes. With one class this is the
+            sigmoid.
     """
 
     architecture: Architecture = "unet"
@@ -55,6 +81,15 @@ class ModelOptions:
     slices_in: int = 0
     slices_out: int = 1
     repeat: int = 1
+    attention: Literal["none", "scse", "cbam"] = "none"
+    bottleneck: Literal["none", "aspp"] = "none"
+    upsampling: Literal["nearest", "pixelshuffle"] = "nearest"
+    join: Literal["none", "hypercolumn", "pyramid"] = "none"
+    deep: int = 0
+    auxiliary: bool = False
+    tile_class: bool = False
+    tells: tuple[str, ...] = ()
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         for wrong in (_wrong_slices(self), _wrong_encoder(self), _wrong_widths(self)):

@@ -40,6 +40,10 @@ TERMS = {
     "boundary": "probability × signed distance to the target (Kervadec et al. 2019); may be negative, so give it company",
     "surface": "expected overlap of 2×2×2 cubes, on the surface weighed by its area (SenNet + HOA, first place)",
     "cldice": "1 - soft centreline Dice (Shit et al. 2021)",
+    "ce": "cross-entropy of classes that exclude one another (softmax with background, whose logit is 0)",
+    "jaccard": "1 - Jaccard index",
+    "lovasz": "Lovász hinge (Berman et al. 2018): the Jaccard index of each class, convex; on the sorted errors of all voxels",
+    "lovasz-softmax": "Lovász softmax (Berman et al. 2018), of classes that exclude one another, and background",
 }
 """What a loss may be summed of."""
 
@@ -61,6 +65,14 @@ class LossOptions:
         tversky_beta: price of a false negative; with both 0.5, Tversky is Dice.
         edge_weight: of "edge-bce".
         skeleton_steps: of "cldice": erosions, at least the radius in voxels of the thickest vessel.
+        class_weights: how much each class counts in every term, relative to the others; "ce" may be given one more, first, for
+            background. Empty: all alike.
+        smoothing: of "bce", "edge-bce" and "ce": targets are so much nearer to undecided (label smoothing).
+        deep_weight: of each deep-supervision output, added to the loss; negative: half as much as the next finer one, and all
+            weights sum to 1 (nnU-Net).
+        deep_filled: deep-supervision outputs learn only from tiles that hold some of the class.
+        tile_weight: of the cross-entropy of the tile's class, where the network has such a head.
+        tells_weight: of each of `model.tells`: cross-entropy of an attribute, squared error of the pixel size.
 
     Raises:
         RecipeError: `name` is no sum of known terms, or a number is out of range.
@@ -74,6 +86,12 @@ class LossOptions:
     tversky_beta: float = 0.7
     edge_weight: float = 1.0
     skeleton_steps: int = 3
+    class_weights: tuple[float, ...] = ()
+    smoothing: float = 0.0
+    deep_weight: float = -1.0
+    deep_filled: bool = False
+    tile_weight: float = 1.0
+    tells_weight: float = 0.1
 
     def __post_init__(self) -> None:
         _terms(self.name)

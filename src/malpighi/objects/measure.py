@@ -29,6 +29,10 @@ class ObjectOptions:
     Attributes:
         min_area: smaller objects are dropped: µm² (µm³ in 3-D), or level-0 pixels where the size of those is unknown.
         fill_holes: smaller holes are filled, same unit; 0 fills none. 2-D only.
+        otsu: objects below this area are drawn anew: by Otsu's threshold of the probabilities in their box, made half as large again;
+            same unit; 0 redraws none. 2-D only.
+        energy: objects whose mean energy is less are dropped: T·log(1 + exp(logit / T)) over their voxels (Liu et al. 2020); 0 drops none.
+        temperature: T of `energy`.
         simplify: how far a vertex left out may lie from the outline, in pixels of the mask; 0 keeps every pixel edge.
         faces_only: pixels that touch only at a corner are different objects.
         kind: QuPath's object type; "detection" is for many small objects, which cannot be edited one by one.
@@ -39,11 +43,16 @@ class ObjectOptions:
     simplify: float = 0.5
     faces_only: bool = False
     kind: str = "annotation"
+    otsu: float = 0.0
+    energy: float = 0.0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("min_area", "fill_holes", "simplify"):
+        for name in ("min_area", "fill_holes", "simplify", "otsu", "energy"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise RecipeError(f"objects.{name} = {getattr(self, name)}: give a number of 0 or more")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise RecipeError(f"objects.temperature = {self.temperature}: give a number of more than 0")
 
 
 def min_voxels(options: ObjectOptions, spacing: Spacing) -> int:

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
 from malpighi.inference.options import PredictOptions
+from malpighi.models.boxes import BoxOptions
 from malpighi.models.build import ModelOptions
 from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
@@ -16,6 +17,7 @@ from malpighi.objects.measure import ObjectOptions
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions
+from malpighi.sampling.pseudo_tiles import CycleOptions
 from malpighi.training.options import OptimOptions, TrainOptions
 
 Axis = Literal["z", "y", "x"]
@@ -39,6 +41,9 @@ class DataOptions:
             estimate).
         tile: side of training tiles, in working pixels; of volumes one number, or one an axis.
         context: tiles are read this many times as large and cut after the warp.
+        reductions: of images: tiles are drawn at so many times the working spacing, one after the other in proportion to area; (1.0,) is at
+            the working spacing alone.
+        across: of images: instead, each whole image in k × k tiles for each of these k: (1, 2, 3) is the whole, its quarters, its ninths.
         axes: of volumes, along which axes tiles are stacked: for each, the volume is turned so that this axis comes first.
             Training draws from all alike; networks on slices predict along each, and the mean is taken.
     """
@@ -51,6 +56,8 @@ class DataOptions:
     tile: int | tuple[int, ...] = 256
     context: float = 1.25
     axes: tuple[Axis, ...] = ("z",)
+    reductions: tuple[float, ...] = (1.0,)
+    across: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if min(_each(self.spacing)) <= 0:
@@ -63,6 +70,12 @@ class DataOptions:
             raise RecipeError(f"data.tile {self.tile}: must be at least 1")
         if not self.axes or len(set(self.axes)) != len(self.axes):
             raise RecipeError(f"data.axes {list(self.axes)}: name each of z, y, x at most once, and at least one")
+        if not self.reductions or min(self.reductions) <= 0:
+            raise RecipeError(
+                f"data.reductions {list(self.reductions)}: give positive numbers; [1.0] is the working spacing alone"
+            )
+        if self.across and min(self.across) < 1:
+            raise RecipeError(f"data.across {list(self.across)}: numbers of tiles, each at least 1")
         if self.context < 1:
             raise RecipeError(f"data.context {self.context} must be at least 1")
 
@@ -111,6 +124,8 @@ class Recipe:
     predict: PredictOptions = field(default_factory=PredictOptions)
     objects: ObjectOptions = field(default_factory=ObjectOptions)
     instances: InstanceOptions = field(default_factory=InstanceOptions)
+    boxes: BoxOptions = field(default_factory=BoxOptions)
+    cycle: CycleOptions = field(default_factory=CycleOptions)
 
     def __post_init__(self) -> None:
         if (self.task == "instances") != (self.instances.kind != "none"):

@@ -42,6 +42,23 @@ class AugmentOptions:
         noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
         chance: probability with which a sample gets each of: affine, tilt, elastic, grid, optical, piecewise-affine, tone, hue,
             stain, blur, noise.
+        aspect: largest change of the aspect ratio, drawn as `scale` is: 0.2 makes a tile up to a fifth longer along one axis.
+        clahe: clip limit of contrast-limited histogram equalisation of lightness, 8-bit images only; 2 is usual.
+        cutout: largest side of the holes that are cut, as a part of the tile's side; targets stay.
+        cutout_holes: of them, from 1 to so many.
+        cutout_fill: "black", the tile's "mean", or "white": the slide's own glass.
+        transfer: chance that a tile's stains are made those of another image (`transfer_to`), by `transfer_by`.
+        transfer_by: "reinhard" (Reinhard et al. 2001), "macenko" (Macenko et al. 2009) or "vahadane" (Vahadane et al. 2016).
+        transfer_to: folder of images, glob pattern, or empty: the training images themselves.
+        match: chance that a tile's channels get the histograms of an image of `transfer_to`.
+        match_blend: least part of the matched tile in the mean with the tile as it was; the largest is 1.
+        blend: chance that a tile becomes half of itself and half of another, joined by a Laplacian pyramid, mask half and half
+            (Burt & Adelson 1983; HuBMAP + HPA 2022).
+        blend_seam: "vertical", "horizontal", or "random": one of the two.
+        cutmix: chance that a box of another tile is put in (Yun et al. 2019).
+        mixup: chance of the weighted mean with another tile (Zhang et al. 2018); targets are then shares.
+        same: the other tile of `blend`, `cutmix` and `mixup` is of a case with the same value of this attribute ("organ", "stain");
+            empty, or where it is unknown: of any case.
         outside: what targets hold where the warp reaches beyond the input tile: the reflection, as images do, or
             "unlabelled" (255).
     """
@@ -61,14 +78,32 @@ class AugmentOptions:
     chance: float = 0.5
     outside: Literal["reflect", "unlabelled"] = "reflect"
     tilt: float = 0.0
+    aspect: float = 0.0
+    clahe: float = 0.0
+    cutout: float = 0.0
+    cutout_holes: int = 4
+    cutout_fill: Literal["black", "mean", "white"] = "black"
+    transfer: float = 0.0
+    transfer_by: Literal["reinhard", "macenko", "vahadane"] = "macenko"
+    transfer_to: str = ""
+    match: float = 0.0
+    match_blend: float = 0.5
+    blend: float = 0.0
+    blend_seam: Literal["vertical", "horizontal", "random"] = "random"
+    cutmix: float = 0.0
+    mixup: float = 0.0
+    same: str = "organ"
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float | int) and not (math.isfinite(value) and value >= 0):
                 raise RecipeError(f"augment.{field.name} is {value}; it is a number of 0 or more")
-        if self.chance > 1:
-            raise RecipeError(f"augment.chance is {self.chance}; a probability lies between 0 and 1")
+        for name in ("chance", "transfer", "match", "match_blend", "blend", "cutmix", "mixup", "cutout"):
+            if getattr(self, name) > 1:
+                raise RecipeError(f"augment.{name} is {getattr(self, name)}; it lies between 0 and 1")
+        if self.cutout_holes < 1:
+            raise RecipeError(f"augment.cutout_holes is {self.cutout_holes}; it is at least 1")
         if self.shear >= 90 or self.distort >= 1:
             raise RecipeError(f"augment.shear {self.shear} must be below 90 degrees and augment.distort {self.distort} below 1")
         if self.outside not in ("reflect", "unlabelled"):

@@ -41,21 +41,41 @@ class SamplerOptions:
     """How training boxes are chosen.
 
     Attributes:
-        kind: "balanced" (a share of the boxes holds foreground), "random" (anywhere) or "grid" (every place once an epoch).
-        foreground: for "balanced", the share of boxes centred near foreground; the others are random.
+        kind: "balanced" (a share of the boxes holds foreground), "random" (anywhere), "grid" (every place once an epoch), "area" (of a
+            grid, as many with foreground as `foreground` says, those balanced over bins of how much they hold) or "until" (drawn
+            anywhere, and a share of them again until they hold foreground).
+        foreground: for "balanced", the share of boxes centred near foreground; the others are random. For "area" the share of boxes that
+            hold any; for "until" the share that is drawn again.
         jitter: for "balanced", how far the foreground point may lie from the box's centre: 1 reaches the box's border.
-        shifted: for "grid", whether a second grid, moved by half a step, is used too.
+        shifted: for "grid" and "area", whether a second grid, moved by half a step, is used too.
+        bins: for "area": so many bins of equal counts of boxes; 1 draws those with foreground as they come.
+        tries: for "until": at most so many draws; the last one stands.
+        hard: share of the boxes that are, once the network has been looked at, those in which it found most that is not there; they are
+            looked for anew at each validation.
+        least_std: boxes whose grey values, 0 … 255, deviate less are blank and drawn again; 0 takes none for blank.
+        least_saturation: boxes none of whose 1 % most saturated pixels (HSV, 0 … 255) has as much are blank and drawn again; 0: none.
     """
 
-    kind: Literal["balanced", "random", "grid"] = "balanced"
+    kind: Literal["balanced", "random", "grid", "area", "until"] = "balanced"
     foreground: float = 0.5
     jitter: float = 0.8
     shifted: bool = True
+    bins: int = 4
+    tries: int = 25
+    hard: float = 0.0
+    least_std: float = 0.0
+    least_saturation: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("balanced", "random", "grid"):
-            raise RecipeError(f"sampler.kind is {self.kind!r}; use 'balanced', 'random' or 'grid'")
-        for name in ("foreground", "jitter"):
+        if self.kind not in ("balanced", "random", "grid", "area", "until"):
+            raise RecipeError(f"sampler.kind is {self.kind!r}; use 'balanced', 'random', 'grid', 'area' or 'until'")
+        for name in ("bins", "tries"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"sampler.{name} is {getattr(self, name)}; it is at least 1")
+        for name in ("least_std", "least_saturation"):
+            if not 0 <= getattr(self, name) <= 255:
+                raise RecipeError(f"sampler.{name} is {getattr(self, name)}; it lies between 0 and 255")
+        for name in ("foreground", "jitter", "hard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"sampler.{name} is {getattr(self, name)}; it lies between 0 and 1")
 

@@ -32,6 +32,8 @@ class Labels:
         unlabelled: value of a label image where nobody said what is there; None: only what the format itself says.
         region: what was annotated: a box in level-0 voxels, or a mask of the image's size that is not 0 there; outside,
             nothing is labelled. None: everything.
+        soft: `path` holds probabilities, a channel a class, as `segment --probabilities` writes them.
+        sure: of probabilities: voxels between `1 - sure` and `sure` are unlabelled; 0.5 labels all of them.
     """
 
     path: Path
@@ -40,6 +42,8 @@ class Labels:
     order: Literal["F", "C"] = "F"
     unlabelled: int | None = None
     region: Box | Path | None = None
+    soft: bool = False
+    sure: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Case:
         spacing: level-0 µm per pixel given by the manifest or `--spacing`, on every axis or by axis; None: what the file says.
         split: "train", "validation", "test" where the manifest fixes it; empty: folds decide.
         image_labels: what the image as a whole shows; () is "none of the classes", None is "nobody said".
+        weight: how often its boxes are drawn, relative to those of other cases of its size.
+        pseudo: where its labels come from, if not from people: the run that made them; such cases are never held out.
     """
 
     id: str
@@ -65,6 +71,8 @@ class Case:
     spacing: float | Spacing | None = None
     split: str = ""
     image_labels: tuple[str, ...] | None = None
+    weight: float = 1.0
+    pseudo: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

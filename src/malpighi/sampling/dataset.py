@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 class Batch(NamedTuple):
     """Raw voxels (batch, channel, *tile) and targets (batch, class, *tile) uint8 of 0, 1 and 255 = unlabelled.
 
-    To tell objects apart targets are (batch, layer, *tile) float32 in 0 … 1, NaN = unlabelled: see `instance_targets`.
+    To tell objects apart targets are (batch, layer, *tile) float32 in 0 … 1, NaN = unlabelled: see `instance_targets`; and so they
+    are, (batch, class, *tile), where labels are probabilities or tiles are mixed (`AugmentOptions.mixup`).
+    `facts` of the tiles as wholes, by name, for `ModelOptions.tells`: an attribute's (batch,) int64 number among its values, -1 unknown;
+    "pixel_size" (batch,) float32, log2 of the size over the working spacing.
     """
 
     images: np.ndarray
     targets: np.ndarray
+    facts: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,32 @@ class OptimOptions:
     """How weights move.
 
     Attributes:
-        name: "adamw", "adam" or "sgd" (Nesterov momentum .9).
+        name: "adamw", "adam", "sgd" (Nesterov momentum .9), "radam", "ranger" (RAdam with Lookahead) or "adan"; the last three are
+            of `timm.optim`.
         rate: highest learning rate.
         weight_decay: on weights of two and more dimensions only, never on biases and norms.
-        schedule: "cosine", "one-cycle", "plateau" (the rate falls tenfold-root when validation stalls) or "constant".
-        warmup: share of all steps over which the rate climbs linearly.
+        schedule: "cosine", "one-cycle", "linear", "poly" (a power of .9), "plateau" (the rate falls tenfold-root when validation stalls)
+            or "constant".
+        warmup: share of all steps over which the rate climbs linearly; of "one-cycle" the share of its way up.
+        first: rate of the first step over the highest, where the rate climbs.
         final: last rate over the highest.
+        encoder_rate: rate of the encoder over that of the rest; 0.1 spares published weights.
+        amsgrad: of "adamw" and "adam": Reddi et al. (2018).
         clip: largest gradient norm; 0 switches clipping off.
         average: decay of the exponential moving average of the weights that is validated and saved; 0 switches it off.
     """
 
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "radam", "ranger", "adan"] = "adamw"
     rate: float = 1e-3
     weight_decay: float = 1e-2
-    schedule: Literal["cosine", "one-cycle", "plateau", "constant"] = "cosine"
+    schedule: Literal["cosine", "one-cycle", "linear", "poly", "plateau", "constant"] = "cosine"
     warmup: float = 0.05
     final: float = 0.01
     clip: float = 1.0
     average: float = 0.995
+    first: float = 0.0
+    encoder_rate: float = 1.0
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         _require(self.rate > 0, f"optim.rate is {self.rate}; it must be more than 0")
@@ -55,6 +63,10 @@ class TrainOptions:
         patience: validations without gain before the run stops; 0 never stops early.
         log_every: steps between two lines of `metrics.jsonl`.
         loaders: threads that read and augment ahead.
+        keep: which weights the run ends with: "best", those of the best validation; "last"; "top", the mean of those of the `keep_count`
+            best validations; "snapshots", the mean of those of the last `keep_count` validations; "swa", the mean over every step of
+            the last quarter (Izmailov et al. 2018), batch norms measured anew.
+        keep_count: of "top" and "snapshots".
         minutes: time that `steps = "auto"` plans for; not a limit.
     """
 
@@ -67,10 +79,12 @@ class TrainOptions:
     patience: int = 0
     log_every: int = 10
     loaders: int = 2
+    keep: Literal["best", "last", "top", "snapshots", "swa"] = "best"
+    keep_count: int = 3
     minutes: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "log_every", "loaders"):
+        for name in ("steps", "batch", "validate_every", "log_every", "loaders", "keep_count"):
             _require(getattr(self, name) >= 1, f"train.{name} is {getattr(self, name)}; it must be 1 or more")
         for name in ("seed", "patience"):
             _require(getattr(self, name) >= 0, f"train.{name} is {getattr(self, name)}; it must be 0 or more")
