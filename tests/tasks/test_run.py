@@ -54,6 +54,14 @@ def test_what_a_network_gives_is_its_layers_or_its_classes():
     assert _network(Spacing.um(2.0)).outputs == ("tuft",)
 
 
+def test_what_a_network_tells_is_kept_and_older_runs_tell_nothing():
+    inputs = Inputs(("tuft",), 3, Spacing.pixels(2), INTENSITY, told={"organ": ("kidney", "colon"), "pixel_size": ()})
+    facts = inputs.as_facts()
+    assert Inputs.from_facts(facts) == inputs
+    del facts["told"]
+    assert Inputs.from_facts(facts).told == {}
+
+
 @pytest.fixture
 def starters(tmp_path, monkeypatch):
     """A starter model called `discs`, in float16, and the network it was packed from."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from malpighi.errors import RecipeError
@@ -175,24 +176,33 @@ DECODERS: dict[str, Callable[[ModelOptions], dict[str, object]]] = {"unet": _une
 DECODER_CHANNELS = (256, 128, 64, 32, 16)
 
 
-def build_network(options: ModelOptions, in_channels: int, classes: int) -> Network:
-    """The network of `options` with `classes` independent output logits.
+NO_VALUES: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+def build_network(
+    options: ModelOptions, in_channels: int, classes: int, values: Mapping[str, Sequence[str]] = NO_VALUES
+) -> Network:
+    """The network of `options` with `classes` output logits.
 
     Args:
         options: which network.
         in_channels: channels of the image, not counting slices.
         classes: output logits.
+        values: of each attribute that the network tells, its values in order; "pixel_size" needs none.
 
     Raises:
         RecipeError: no such encoder, or one without feature maps.
         DependencyError: `pretrained = "required"` and the weights cannot be had.
     """
     if not options.slices_in:
-        return _whole(options, in_channels, classes)
+        network = _whole(options, in_channels, classes)
+        network.exclusive = options.exclusive
+        return network
     from malpighi.models.slices import SliceNetwork
 
     slices = (options.slices_in, options.slices_out)
     plane = _whole(options, in_channels * options.slices_in * options.repeat, classes * options.slices_out)
+    plane.exclusive = options.exclusive
     return SliceNetwork(plane, in_channels, classes, slices, options.repeat)
 
 

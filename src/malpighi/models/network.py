@@ -12,10 +12,13 @@ class Network(nn.Module):
 
     Attributes:
         in_channels: input channels.
-        classes: output logits, one a class, independent of each other.
+        classes: output logits, one a class.
         rank: spatial axes of the input, 2 or 3.
         stride: by axis; every side of the input must be a multiple of its own.
+        exclusive: classes exclude one another: see `independent`, which makes of the logits ones that stand alone.
     """
+
+    exclusive: bool = False
 
     def __init__(self, in_channels: int, classes: int, stride: tuple[int, ...]) -> None:
         super().__init__()

@@ -24,6 +24,7 @@ class SliceNetwork(Network):
         self.plane = plane
         self.slices = slices
         self.repeat = repeat
+        self.exclusive = plane.exclusive
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits (batch, class, m, y, x) of `x`, (batch, in_channels, k, y, x).
@@ -42,4 +43,5 @@ class SliceNetwork(Network):
         return Outputs(
             logits=outputs.logits.unflatten(1, (self.classes, slices_out)),
             deep=tuple(deep.unflatten(1, (self.classes, slices_out)) for deep in outputs.deep),
+            told=outputs.told,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ class Inputs:
         intensity: raw voxels → network input.
         dtype: of the images' values, "uint8", …: `intensity` fits no other. Empty: not known, and not checked.
         layers: what a network that tells objects apart gives instead of its one class, see `InstanceOptions.layers`.
+        told: attribute → its values, in order, of what the network tells of a tile as a whole; see `ModelOptions.tells`.
     """
 
     classes: tuple[str, ...]
@@ -41,6 +43,7 @@ class Inputs:
     intensity: Intensity
     dtype: str = ""
     layers: tuple[str, ...] = ()
+    told: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -51,7 +54,8 @@ class Inputs:
         """Strings to keep beside the weights."""
         spacing = {"values": self.spacing.values, "unit": self.spacing.unit}
         facts = {"classes": self.classes, "channels": self.channels, "spacing": spacing, "intensity": self.intensity.as_dict()}
-        return {key: json.dumps(value) for key, value in {**facts, "dtype": self.dtype, "layers": self.layers}.items()}
+        more = {"dtype": self.dtype, "layers": self.layers, "told": dict(self.told)}
+        return {key: json.dumps(value) for key, value in {**facts, **more}.items()}
 
     @classmethod
     def from_facts(cls, facts: dict[str, str]) -> Inputs:
@@ -59,7 +63,9 @@ class Inputs:
         read = {key: json.loads(facts[key]) for key in ("classes", "channels", "spacing", "intensity")}
         spacing = Spacing(tuple(read["spacing"]["values"]), read["spacing"]["unit"])
         dtype, layers = json.loads(facts.get("dtype", '""')), tuple(json.loads(facts.get("layers", "[]")))
-        return cls(tuple(read["classes"]), read["channels"], spacing, Intensity.from_dict(read["intensity"]), dtype, layers)
+        told = {name: tuple(values) for name, values in dict(json.loads(facts.get("told", "{}"))).items()}
+        intensity = Intensity.from_dict(read["intensity"])
+        return cls(tuple(read["classes"]), read["channels"], spacing, intensity, dtype, layers, told)
 
     def check(self, source: Source) -> None:
         """Refuse an image that the network cannot take.
@@ -118,7 +124,7 @@ class TrainedRun:
         from malpighi.training.checkpoint import load_weights
 
         options = replace(self.recipe.model, pretrained="never")
-        network = build_network(options, self.inputs.channels, len(self.inputs.outputs))
+        network = build_network(options, self.inputs.channels, len(self.inputs.outputs), self.inputs.told)
         load_weights(self.path, network)
         return network.eval()
 

@@ -153,7 +153,7 @@ def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult
 
     inputs, options = material.inputs, recipe.train
     torch.manual_seed(options.seed)
-    network = build_network(recipe.model, inputs.channels, len(inputs.outputs))
+    network = build_network(recipe.model, inputs.channels, len(inputs.outputs), inputs.told)
     device = machine_facts().device
     fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
     loss, validate = _judged(material, recipe, device)
