@@ -1,6 +1,7 @@
 """Networks that tell objects apart, from layers to label image, tables and scores; the network's part is played by the image."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from malpighi.images.open import open_image
 from malpighi.recipes.load import build, read_raw
 from malpighi.sampling.instance_targets import instance_targets
 from malpighi.sampling.intensity import Intensity
+from malpighi.tasks import after
 from malpighi.tasks import segment as segmenting
 from malpighi.tasks.evaluate import evaluate
 from malpighi.tasks.image import prepare_source
@@ -111,7 +113,7 @@ def test_finished_stays_and_other_options_are_refused(model, image, tmp_path, ne
     asked = network.asked
     _segment(model, image, tmp_path / "out")
     assert network.asked == asked
-    other = segmenting.replace(model, instances=segmenting.replace(model.instances, seed=0.3))
+    other = replace(model, instances=replace(model.instances, seed=0.3))
     with pytest.raises(OutputError, match=r"instances\.seed"):
         _segment(other, image, tmp_path / "out")
 
@@ -121,7 +123,7 @@ def test_a_run_stopped_among_the_objects_goes_on_without_the_network(model, imag
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(segmenting, "find_instances", stopped)
+        patch.setattr(after, "find_instances", stopped)
         with pytest.raises(KeyboardInterrupt):
             _segment(model, image, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -6,7 +6,7 @@ import scipy.ndimage
 from malpighi.geometry import Box, Spacing
 from malpighi.inference.store import PredictionStore
 from malpighi.objects.measure import ObjectOptions
-from malpighi.tasks.segment import drop_specks
+from malpighi.tasks.after import drop_specks
 
 
 def test_specks_are_dropped_everywhere_and_large_objects_stay(tmp_path):
