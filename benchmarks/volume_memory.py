@@ -74,8 +74,8 @@ def predict_one(path: Path, folder: Path, width: int, options: dict[str, int]) -
     from malpighi.inference.store import PredictionStore
     from malpighi.sampling.intensity import Intensity
     from malpighi.tasks.image import predict_image
-    from malpighi.tasks.run import Inputs
     from malpighi.tasks.model import TILE_CACHE_BYTES
+    from malpighi.tasks.run import Inputs
     from malpighi.training.allocator import keep_freed_pages
 
     keep_freed_pages(megabytes=64)
