@@ -45,6 +45,14 @@ class Annotation(ABC):
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
         """(class, *spatial) layers of `box` on the image's grid at `spacing`; every voxel's centre is in the image."""
 
+    soft: bool = False
+    """Whether the labels are probabilities: `probabilities` then says more than `rasterise`."""
+
+    def _probabilities(self, box: Box, spacing: Spacing) -> np.ndarray:
+        """(class, *spatial) float32 of `box`, as `_rasterise`; NaN where nobody said."""
+        layers = self._rasterise(box, spacing)
+        return np.where(layers == UNLABELLED, np.float32(np.nan), layers.astype(np.float32))
+
     def _instances(self, box: Box, spacing: Spacing, classes: tuple[str, ...]) -> np.ndarray:
         """(*spatial) int32 object numbers of `box`, as `_rasterise`; only objects of `classes`."""
         raise DataError(f"{self.name}: this format holds pixels, not objects; `malpighi.objects` labels them")
@@ -77,6 +85,19 @@ class Annotation(ABC):
         out = np.zeros((len(self.classes), *box.size), np.uint8)
         if not inside.empty:
             out[(slice(None), *inside.relative_to(box.start).slices)] = self._rasterise(inside, spacing)
+        return out
+
+    def probabilities(self, box: Box, spacing: Spacing | None = None) -> np.ndarray:
+        """Draw `box` as probabilities; those of labels that are none are 0 and 1.
+
+        Returns:
+            (class, *spatial) float32 in 0 … 1, NaN where nobody said; 0 outside the image.
+        """
+        spacing = spacing or self.space.spacing
+        inside = self._inside(box, spacing)
+        out = np.zeros((len(self.classes), *box.size), np.float32)
+        if not inside.empty:
+            out[(slice(None), *inside.relative_to(box.start).slices)] = self._probabilities(inside, spacing)
         return out
 
     def instances(self, box: Box, spacing: Spacing | None = None, classes: tuple[str, ...] | None = None) -> np.ndarray:

@@ -41,6 +41,20 @@ class CombinedAnnotation(Annotation):
                 merged[...] = np.where(merged == UNLABELLED, layer, np.where(layer == 1, 1, merged))
         return out
 
+    @property
+    def soft(self) -> bool:  # type: ignore[override]
+        """Whether the labels of some part are probabilities."""
+        return any(part.soft for part in self.parts)
+
+    def _probabilities(self, box: Box, spacing: Spacing) -> np.ndarray:
+        """Of several that speak of a class the highest, as one part that says "here" outweighs another that does not."""
+        out = np.full((len(self.classes), *box.size), np.nan, np.float32)
+        for part in self.parts:
+            for name, layer in zip(part.classes, part.probabilities(box, spacing), strict=True):
+                merged = out[self.classes.index(name)]
+                np.fmax(merged, layer, out=merged)
+        return out
+
     def _instances(self, box: Box, spacing: Spacing, classes: tuple[str, ...]) -> np.ndarray:
         """Only the part that speaks of `classes` is asked: the numbers of two parts would collide."""
         asked = [part for part in self.parts if set(part.classes) & set(classes)]
@@ -75,13 +89,22 @@ def rasterise_classes(annotation: Annotation, classes: Sequence[str], box: Box, 
         (class, *spatial) uint8: 0, 1, or `UNLABELLED`, which fills the layer of a class the annotation does not speak
         of. Outside the image such a layer is `UNLABELLED` too; it holds nothing to learn from.
     """
-    drawn = annotation.rasterise(box, spacing)
+    return _in_order(annotation, classes, annotation.rasterise(box, spacing), UNLABELLED)
+
+
+def probability_classes(annotation: Annotation, classes: Sequence[str], box: Box, spacing: Spacing | None = None) -> np.ndarray:
+    """`rasterise_classes` of probabilities: (class, *spatial) float32, NaN where nobody said."""
+    return _in_order(annotation, classes, annotation.probabilities(box, spacing), np.nan)
+
+
+def _in_order(annotation: Annotation, classes: Sequence[str], drawn: np.ndarray, unsaid: float) -> np.ndarray:
+    """The layers of an annotation in the order of `classes`; one that it does not speak of holds `unsaid`."""
     speaks = annotation.classes
     if speaks == (UNNAMED,) and len(classes) == 1:
         speaks = tuple(classes)
     if speaks == tuple(classes):
         return drawn
-    out = np.full((len(classes), *box.size), UNLABELLED, np.uint8)
+    out = np.full((len(classes), *drawn.shape[1:]), unsaid, drawn.dtype)
     for layer, name in enumerate(classes):
         if name in speaks:
             out[layer] = drawn[speaks.index(name)]

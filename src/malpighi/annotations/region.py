@@ -32,6 +32,14 @@ class WithinRegion(Annotation):
         return np.where(self._said(box, spacing), self._annotation.rasterise(box, spacing), np.uint8(UNLABELLED))
 
     @property
+    def soft(self) -> bool:  # type: ignore[override]
+        """Whether the labels are probabilities."""
+        return self._annotation.soft
+
+    def _probabilities(self, box: Box, spacing: Spacing) -> np.ndarray:
+        return np.where(self._said(box, spacing), self._annotation.probabilities(box, spacing), np.float32(np.nan))
+
+    @property
     def has_objects(self) -> bool:
         """Whether single objects are told apart."""
         return self._annotation.has_objects

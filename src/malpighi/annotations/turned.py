@@ -31,6 +31,16 @@ class TurnedAnnotation(Annotation):
         return np.ascontiguousarray(self._turn.array(self._annotation.rasterise(back.box(box), back.spacing(spacing))))
 
     @property
+    def soft(self) -> bool:  # type: ignore[override]
+        """Whether the labels are probabilities."""
+        return self._annotation.soft
+
+    def probabilities(self, box: Box, spacing: Spacing | None = None) -> np.ndarray:
+        """As the annotation beneath, turned."""
+        back, at = self._turn.back, spacing or self.space.spacing
+        return np.ascontiguousarray(self._turn.array(self._annotation.probabilities(back.box(box), back.spacing(at))))
+
+    @property
     def has_objects(self) -> bool:
         """Whether single objects are told apart."""
         return self._annotation.has_objects

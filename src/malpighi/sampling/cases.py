@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -239,6 +240,7 @@ def open_labels(case: Case, space: Space, classes: tuple[str, ...]) -> Annotatio
     """
     from malpighi.annotations.combined import CombinedAnnotation
     from malpighi.annotations.open import open_annotation
+    from malpighi.annotations.probabilities import ProbabilityAnnotation, holds_probabilities
     from malpighi.annotations.region import within_region
     from malpighi.images.stack import slice_numbers
     from malpighi.sampling.inclasses import InClasses
@@ -248,11 +250,11 @@ def open_labels(case: Case, space: Space, classes: tuple[str, ...]) -> Annotatio
         numbers = slice_numbers(case.image) if space.rank == 3 else ()
         for labels in case.labels:
             told = labels.classes or classes
-            parts.append(
-                open_annotation(
-                    labels.path, space, told, labels.row, labels.order, numbers=numbers, unlabelled=labels.unlabelled
-                )
-            )
+            if labels.soft or holds_probabilities(labels.path):
+                parts.append(ProbabilityAnnotation(labels.path, space, told, labels.sure, soft=labels.soft))
+            else:
+                read = partial(open_annotation, numbers=numbers, unlabelled=labels.unlabelled)
+                parts.append(read(labels.path, space, told, labels.row, labels.order))
             if labels.region is not None:
                 parts[-1] = within_region(parts[-1], labels.region)
         name = ", ".join(str(labels.path) for labels in case.labels)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from malpighi.annotations.base import Annotation
-from malpighi.annotations.combined import rasterise_classes
+from malpighi.annotations.combined import probability_classes, rasterise_classes
 from malpighi.geometry import Box, Shape, Spacing
 
 
@@ -27,6 +27,15 @@ class InClasses(Annotation):
 
     def _rasterise(self, box: Box, spacing: Spacing) -> np.ndarray:
         return rasterise_classes(self.annotation, self.classes, box, spacing)
+
+    @property
+    def soft(self) -> bool:  # type: ignore[override]
+        """Whether the labels are probabilities."""
+        return self.annotation.soft
+
+    def probabilities(self, box: Box, spacing: Spacing | None = None) -> np.ndarray:
+        """As `rasterise`: (class, *spatial) float32, NaN where a class is unlabelled, outside the image too."""
+        return probability_classes(self.annotation, self.classes, box, spacing)
 
     @property
     def has_objects(self) -> bool:
