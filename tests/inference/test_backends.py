@@ -119,3 +119,44 @@ def test_reduced_precision_and_memory_order_stay_close(rank):
     reduced = torch_forward(convolutions(rank), Scale(1 / 255), precision="bfloat16")(tiles)
     np.testing.assert_allclose(ordered, exact, atol=1e-5)
     np.testing.assert_allclose(reduced, exact, atol=2e-2)
+
+
+class Told(torch.nn.Module):
+    """Two classes, both sure everywhere; of the tile as a whole it says what the corner voxel's two channels say."""
+
+    def forward(self, x):
+        return Outputs(torch.full_like(x, 3.0), told={"tile": x[:, :, 0, 0]})
+
+
+def test_a_class_that_the_tile_does_not_hold_has_no_probability_in_it():
+    tiles = np.full((2, 2, 4, 4), -2.0, np.float32)
+    tiles[0, 0] = tiles[1, 1] = 0.0  # the head says .5 there, and .12 elsewhere
+    found = torch_forward(Told(), Scale(1.0), gate=0.5)(tiles)
+    sure = 1 / (1 + np.exp(-3))
+    np.testing.assert_allclose(found[[0, 1], [0, 1]], sure, rtol=1e-6)
+    assert found[0, 1].max() == found[1, 0].max() == 0
+    np.testing.assert_allclose(torch_forward(Told(), Scale(1.0))(tiles), sure, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", ["probability", "logit"])
+def test_the_gate_is_asked_of_the_mean_over_flips(average):
+    tiles = np.full((1, 1, 4, 4), -2.0, np.float32)
+    tiles[..., 0, 0] = 4.0  # one of four flips says .98, three say .12: .34 in the mean
+    kept, gone = (torch_forward(Told(), Scale(1.0), flips="flips", average=average, gate=g)(tiles) for g in (0.3, 0.4))
+    assert kept.min() > 0.9
+    assert gone.max() == 0
+
+
+def test_a_gate_needs_a_head():
+    with pytest.raises(RecipeError, match=r"predict\.gate = 0\.5.*model\.tile_class = true"):
+        torch_forward(Pass(), Scale(1.0), gate=0.5)(np.zeros((1, 1, 2, 2), np.float32))
+
+
+@pytest.mark.parametrize("average", ["probability", "logit"])
+def test_classes_that_exclude_one_another_have_the_probabilities_of_a_softmax_with_background(average):
+    network = Pass()
+    network.exclusive = True
+    logits = np.random.default_rng(0).normal(0, 3, (2, 3, 4, 4)).astype(np.float32)
+    found = torch_forward(network, Scale(1.0), flips="flips", average=average)(logits)
+    powers = np.exp(logits.astype(np.float64))
+    np.testing.assert_allclose(found, powers / (1 + powers.sum(1, keepdims=True)), rtol=1e-5)

@@ -141,3 +141,21 @@ def test_the_mean_of_logits_is_not_the_mean_of_probabilities():
     np.testing.assert_allclose(torch_forward(Steps(), Raw(), flips="flips", average="logit")(tiles), sigmoid(np.float32(1)))
     mean = (sigmoid(np.float32(4)) + sigmoid(np.float32(-2))) / 2
     np.testing.assert_allclose(torch_forward(Steps(), Raw(), flips="flips")(tiles), mean, rtol=1e-6)
+
+
+def test_classes_that_exclude_one_another_are_averaged_as_their_softmax():
+    network = Mixed(k=3, m=1)
+    x = volume(4, 8, 8)
+    logits = [
+        network(torch.from_numpy(np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0), (0, 0)), "reflect")[:, :, z : z + 3]))
+        for z in range(4)
+    ]
+    powers = np.concatenate([np.exp(each.logits.detach().numpy().astype(np.float64)) for each in logits], axis=2)
+    network.exclusive = True
+    found = slices_forward(network, Raw())(x)
+    np.testing.assert_allclose(found, powers / (1 + powers.sum(1, keepdims=True)), rtol=1e-5)
+
+
+def test_slices_have_no_gate():
+    with pytest.raises(RecipeError, match=r"predict\.gate = 0"):
+        slices_forward(Mixed(), Raw(), gate=0.5)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malpighi.geometry import Box, Grid
+from malpighi.inference.options import PredictOptions
 from malpighi.inference.window import Window, axis_weights
 
 
@@ -65,3 +66,17 @@ def test_few_weight_arrays_are_held(kind):
     for index in window.grid:
         window.weights(index)
     assert len(window._arrays) <= 4
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(1024, 0.5), (768, 1 / 3)])
+def test_expansion_context_reads_a_tile_and_keeps_its_centre_of_512(tile, overlap):
+    grid = PredictOptions(tile=tile, overlap=overlap, window="center").grid((1500, 2100))
+    window = Window(grid, "center")
+    margin, times = (tile - 512) // 2, np.zeros((1500, 2100), np.uint8)
+    for index in grid:
+        read, kept = grid.tile_box(index), window.reach(index)
+        assert read.size == (tile, tile)
+        assert window.weights(index) is None
+        assert kept == Box(tuple(a + margin for a in read.start), (512, 512)).clip(grid.shape)
+        times[kept.slices] += 1
+    assert (times == 1).all()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from malpighi.models.outputs import Outputs
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -36,6 +38,7 @@ def torch_forward(
     flips: Flips = "none",
     channels_last: bool = False,
     average: Average = "probability",
+    gate: float = 0.0,
 ) -> Forward:
     """A network as a `Forward`: voxels as read go to the device as they are, 8 bits where the image has 8 bits.
 
@@ -45,9 +48,11 @@ def torch_forward(
         flips: mean of the probabilities over mirrored (and turned) copies of the batch.
         channels_last: memory order that convolutions of some devices prefer.
         average: "probability" means the probabilities over flips, "logit" takes the sigmoid of the mean logit.
+        gate: a class that the network's tile-class head (`Outputs.told["tile"]`) gives less than this, in the mean over flips, has
+            probability 0 in the whole tile; 0: the head is not asked.
 
     Raises:
-        RecipeError: "d4" and a tile whose last two sides differ.
+        RecipeError: "d4" and a tile whose last two sides differ; `gate` and a network without that head.
     """
     import torch
 
@@ -61,17 +66,43 @@ def torch_forward(
             batch = torch.from_numpy(supported(tiles)).to(device)
             x = intensity.apply(batch).contiguous(memory_format=input_format)
             total: Tensor | None = None
+            held: Tensor | None = None  # (batch, class) summed probability that the tile holds any of it
             turns = symmetries(flips, x.shape[2:])
             for turn in turns:
-                logits = network(turned(x, turn)).logits
-                found = logits.float().clone() if average == "logit" else torch.sigmoid(logits.float())
+                outputs = network(turned(x, turn))
+                logits = single_logits(network, outputs.logits)
+                found = logits.clone() if average == "logit" else torch.sigmoid(logits)
                 found = turned_back(found, turn)
                 total = found if total is None else total.add_(found)
+                if gate:
+                    told = _told_of_tile(outputs, gate)
+                    held = told if held is None else held.add_(told)
             assert total is not None
             total.div_(len(turns))
-            return (total.sigmoid_() if average == "logit" else total).contiguous().cpu().numpy()
+            total = total.sigmoid_() if average == "logit" else total
+            if held is not None:
+                total *= (held / len(turns) >= gate).reshape(*held.shape, *[1] * (total.ndim - 2))
+            return total.contiguous().cpu().numpy()
 
     return forward
+
+
+def single_logits(network: torch.nn.Module, logits: Tensor) -> Tensor:
+    """A network's logits, float32, such that the sigmoid of each is its class's probability, also where classes exclude one another."""
+    from malpighi.models.exclusive import independent
+
+    logits = logits.float()
+    return independent(logits) if getattr(network, "exclusive", False) else logits
+
+
+def _told_of_tile(outputs: Outputs, gate: float) -> Tensor:
+    """(batch, class) float32 probability that a tile holds any of a class."""
+    if "tile" not in outputs.told:
+        raise RecipeError(
+            f"predict.gate = {gate}: the network does not say which classes a tile holds; train it with model.tile_class = true, "
+            "or set predict.gate = 0"
+        )
+    return outputs.told["tile"].float().sigmoid()
 
 
 Turn = tuple[tuple[int, ...], bool]

@@ -12,6 +12,7 @@ from malpighi.inference.backends import (
     Intensity,
     Precision,
     autocast,
+    single_logits,
     supported,
     symmetries,
     turned,
@@ -38,6 +39,7 @@ def slices_forward(
     flips: Flips = "none",
     average: Average = "probability",
     channels_last: bool = False,
+    gate: float = 0.0,
     pixels: int = _PIXELS,
 ) -> Forward:
     """A network on slices as a `Forward` that takes tiles of any depth, and any size.
@@ -53,15 +55,20 @@ def slices_forward(
         axes: directions in which slices are taken; the axis moves to the front, the others keep their order.
         flips: "flips" averages over mirrors in plane (4 passes), "d4" also over right-angle turns (8); each for every axis.
         average: "probability" means of probabilities, "logit" the sigmoid of the mean logit.
+        gate: 0: what is told of a tile as a whole is told of slices, not of cubes.
         pixels: of slices that one pass of the network takes at most.
 
     Raises:
-        RecipeError: the network answers for more slices than it sees, or not for a central run of them.
+        RecipeError: the network answers for more slices than it sees, or not for a central run of them; a `gate`.
     """
     import torch
 
     from malpighi.models.layout import memory_formats
 
+    if gate:
+        raise RecipeError(
+            f"predict.gate = {gate}: tiles of networks on slices have no class of their own; set predict.gate = 0"
+        )
     k, m = network.slices
     if not 0 < m <= k or (k - m) % 2:
         raise RecipeError(f"model.slices_in {k}, slices_out {m}: the answer must be for one central slice, or for all")
@@ -95,8 +102,8 @@ def slices_forward(
         total: Tensor | None = None
         for first, windows in _windows(padded, runs, k, pixels):
             for turn in turns:
-                logits = network(turned(windows, turn).contiguous()).logits
-                found = turned_back(logits.float(), turn)[..., : sides[0], : sides[1]]
+                logits = single_logits(network, network(turned(windows, turn).contiguous()).logits)
+                found = turned_back(logits, turn)[..., : sides[0], : sides[1]]
                 found = found if average == "logit" else found.sigmoid()
                 if total is None:
                     total = found.new_zeros((found.shape[1], runs + m - 1, *sides))

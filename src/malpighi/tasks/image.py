@@ -54,6 +54,7 @@ def forward_of(
         precision=precision,
         flips=options.flips,
         average=options.average,
+        gate=options.gate,
         channels_last=channels_last,
     )
 
