@@ -46,7 +46,7 @@ def _first(batches, n, start=0):
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_shapes_and_types(rank):
-    images, targets = _first(_batches(rank), 1)[0]
+    images, targets, _ = _first(_batches(rank), 1)[0]
     assert images.shape == targets.shape == (4, 1, *(16,) * rank)
     assert images.dtype == targets.dtype == np.uint8
     assert set(np.unique(targets)) <= {0, 1, 255}
@@ -63,7 +63,7 @@ def test_batch_n_is_the_same_from_any_start_and_number_of_threads(rank):
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_image_and_target_stay_registered(rank):
-    images, targets = _first(_batches(rank, "flips"), 1)[0]
+    images, targets, _ = _first(_batches(rank, "flips"), 1)[0]
     np.testing.assert_array_equal(images > 100, targets == 1)
 
 
@@ -103,7 +103,7 @@ def test_tiles_of_any_thickness_stay_registered(tile, options):
     ball = (np.square(axes).sum(0) < 0.5).astype(np.uint8)
     source = ArraySource(ball[None] * np.uint16(1000))
     case = OpenCase(Case("ball", "none"), source, MaskAnnotation(ArraySource(ball[None]), source.space, ("cell",)))
-    images, targets = _volume_batches(case, tile, options, (10, 12, 12)).make(0)
+    images, targets, _ = _volume_batches(case, tile, options, (10, 12, 12)).make(0)
     assert images.shape == targets.shape == (3, 1, *tile)
     assert images.dtype == np.uint16
     assert ((images > 500) == targets).mean() > 0.97
@@ -136,7 +136,7 @@ def test_turned_cases_are_drawn_from_as_any():
     draw = sampler(SamplerOptions(), [view.source.shape for view in views], tile, 0, foreground)
     assert {draw(n)[0] for n in range(40)} == {0, 1, 2}
     batches = TileBatches(views, draw, spacing, tile, 1.0, PRESETS["flips"], 16, seed=0)
-    images, targets = batches.make(0)
+    images, targets, _ = batches.make(0)
     np.testing.assert_array_equal(images > 100, targets == 1)
     assert targets.any()
 
@@ -150,5 +150,5 @@ def test_what_is_unlabelled_stays_so_through_a_tilt():
             return np.broadcast_to(np.where(z < 15, 255, 0), (1, *box.size)).astype(np.uint8)
 
     mask = Half(ArraySource(np.zeros((1, 30, 30, 30), np.uint8)), source.space, ("cell",))
-    _, targets = _volume_batches(OpenCase(Case("half", "none"), source, mask), (14, 14, 14), TILTED).make(0)
+    _, targets, _ = _volume_batches(OpenCase(Case("half", "none"), source, mask), (14, 14, 14), TILTED).make(0)
     assert set(np.unique(targets)) == {0, 255}

@@ -65,7 +65,7 @@ def _batches(kind, tile=(32, 32), preset="none"):
 
 
 def test_layers_of_distance():
-    images, targets = _batches("distance").make(0)
+    images, targets, _ = _batches("distance").make(0)
     assert images.shape == (2, 1, 32, 32)
     assert targets.shape == (2, 2, 32, 32)
     assert targets.dtype == np.float32
@@ -82,7 +82,7 @@ def test_layers_of_distance():
 def test_a_warp_comes_before_the_layers():
     batches = _batches("flow", preset="standard")
     batches = TileBatches(**{**batches.__dict__, "batch": 6})
-    _images, targets = batches.make(1)
+    _images, targets, _ = batches.make(1)
     assert targets.shape == (6, 3, 32, 32)
     inside = targets[:, 0] == 1
     assert inside.any()

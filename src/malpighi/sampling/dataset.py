@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,10 +17,14 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
 from malpighi.sampling.ahead import ahead
 from malpighi.sampling.augment import AugmentOptions, augment, draw
-from malpighi.sampling.seeds import item_seed
+from malpighi.sampling.seeds import item_seed, stream
+from malpighi.sampling.warp import draw_warp
 
 if TYPE_CHECKING:
     from malpighi.sampling.cases import OpenCase
+
+PIXEL_SIZE = "pixel_size"
+"""The fact of a tile that is a number, not one of an attribute's values."""
 
 
 class Batch(NamedTuple):
@@ -43,8 +48,8 @@ class TileBatches:
     So a run that goes on from step n sees what an unbroken one would have seen, and the number of threads changes nothing.
 
     Attributes:
-        cases: open images with annotations over all classes.
-        draw: sample number → (case index, box of tile size on that case's grid at `spacing`); a sampler.
+        cases: open images with annotations over all classes; one may stand here several times, at several `spacings`.
+        draw: sample number → (case index, box of tile size on that case's grid at its spacing); a sampler.
         spacing: working spacing of tiles.
         tile: side lengths of what comes out.
         context: tiles of images are read this many times as large and cut to `tile` after the warp, so that rotation meets
@@ -54,6 +59,9 @@ class TileBatches:
         seed: of the augmentation.
         threads: that read ahead; 2 batches a thread are kept ready.
         instances: what targets are made of object numbers, see `InstanceOptions`; "none": targets are class layers.
+        spacings: of each of `cases`, where they are not all worked at `spacing`; see `reductions.views`.
+        tells: which `Batch.facts` are given: attributes, and "pixel_size".
+        told: attribute → its values, in the order in which they are numbered.
     """
 
     cases: Sequence[OpenCase]
@@ -66,30 +74,50 @@ class TileBatches:
     seed: int
     threads: int = 2
     instances: str = "none"
+    spacings: Sequence[Spacing] = ()
+    tells: Sequence[str] = ()
+    told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.spacings and len(self.spacings) != len(self.cases):
+            raise ValueError(f"{len(self.spacings)} spacings for {len(self.cases)} cases; give one a case, or none")
 
     def __call__(self, first: int = 0) -> Generator[Batch]:
         """Batches number `first`, `first + 1`, … without end. Closing the iterator ends its threads."""
         return ahead(self.make, count(first), self.threads)
 
     def make(self, n: int) -> Batch:
-        """Batch number `n`."""
+        """Batch number `n`: tiles are read, varied, and told of."""
         numbers = range(n * self.batch, (n + 1) * self.batch)
+        images, targets = self._warped(numbers)
+        return Batch(images, self._layers(targets), self.facts(numbers))
+
+    def _warped(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Images and targets (batch, channel or class, *tile) after augmentation; object numbers are not layers yet."""
         if len(self.tile) == 3:
-            return Batch(*_stacked(self.varied(number) for number in numbers))
-        images, targets = _stacked(self.read(number) for number in numbers)
-        seeds = [item_seed(self.seed, number) for number in numbers]
-        images, targets = augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values)
-        return Batch(images, self._layers(targets))
+            images, targets = _stacked(self.varied(number) for number in numbers)
+        else:
+            images, targets = self.gathered(numbers)
+            seeds = [item_seed(self.seed, number) for number in numbers]
+            images, targets = augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values)
+        if targets.dtype == np.float32 and self.augmentation.outside == "unlabelled":
+            targets[targets == UNLABELLED] = np.nan  # beyond the border a warp puts 255
+        return images, targets
+
+    def gathered(self, numbers: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Samples as they are read, one after the other: (sample, channel, *read size) and (sample, class, *read size)."""
+        return _stacked(self.read(number) for number in numbers)
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample `number` before augmentation: (channel, *read size) and (class, *read size); of volumes of the tile's size.
 
-        To tell objects apart the second is (1, *read size) uint16 object numbers, among which 255 is no object but unlabelled.
+        The second is uint8 with 255 where nobody said; of a case whose labels are probabilities float32, NaN where nobody said. To
+        tell objects apart it is (1, *read size) uint16 object numbers, among which 255 is no object but unlabelled.
         """
         index, box = self.draw(number)
         context = self.context if len(self.tile) == 2 else 1
         grown = box.grow(tuple(round(side * (context - 1) / 2) for side in self.tile))
-        return self._pair(self.cases[index], grown)
+        return self._pair(index, grown)
 
     def varied(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample `number` of volumes, augmented: (channel, *tile) and (class, *tile)."""
@@ -97,15 +125,40 @@ class TileBatches:
         from malpighi.sampling.remap_volume import warp_read
 
         index, box = self.draw(number)
-        case = self.cases[index]
-        seeds, channels = [item_seed(self.seed, number)], len(case.source.channels)
+        seeds, channels = [item_seed(self.seed, number)], len(self.cases[index].source.channels)
         (warp,), (colour,) = draw(self.augmentation, self.tile, seeds, channels, self.spacing.values)
-        read = lambda needed: self._pair(case, needed.shift(box.start))  # noqa: E731
+        read = lambda needed: self._pair(index, needed.shift(box.start))  # noqa: E731
         image, target = warp_read(read, warp, self.tile, self.augmentation.outside)
         return apply_colour(image, colour), target
 
-    def _pair(self, case: OpenCase, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        return case.source.read_at(box, self.spacing), self._target(case, box)
+    def facts(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        """What is known of each of these samples as a whole, see `Batch.facts`; {} where the network tells nothing."""
+        drawn = [self.draw(number)[0] for number in numbers] if self.tells else []
+        found: dict[str, np.ndarray] = {}
+        for name in self.tells:
+            if name == PIXEL_SIZE:
+                sizes = [self._pixel_size(number, index) for number, index in zip(numbers, drawn, strict=True)]
+                found[name] = np.array(sizes, np.float32)
+                continue
+            place = {value: k for k, value in enumerate(self.told.get(name, ()))}
+            found[name] = np.array([place.get(self.cases[index].case.value(name), -1) for index in drawn], np.int64)
+        return found
+
+    def _pixel_size(self, number: int, index: int) -> float:
+        """log2 of the size that one pixel of the sample has in the tissue over the working spacing.
+
+        A warp maps the output to the input: one whose matrix enlarges makes a pixel of the tile span more of the tissue.
+        """
+        ratio = self._spacing(index).over(self.spacing)
+        warp = draw_warp(stream(item_seed(self.seed, number), 0), self.augmentation, self.tile, self.spacing.values)
+        return (math.log2(math.prod(ratio)) + math.log2(abs(np.linalg.det(warp.matrix)))) / len(self.tile)
+
+    def _spacing(self, index: int) -> Spacing:
+        return self.spacings[index] if self.spacings else self.spacing
+
+    def _pair(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        case, spacing = self.cases[index], self._spacing(index)
+        return case.source.read_at(box, spacing), self._target(case, box, spacing)
 
     def _layers(self, targets: np.ndarray) -> np.ndarray:
         """What the network shall give, of what the warp left: a warp bends distances and turns vectors, so they come last."""
@@ -115,16 +168,28 @@ class TileBatches:
 
         return instance_targets(np.stack([parted(numbers) for numbers in targets[:, 0]]), self.instances)
 
-    def _target(self, case: OpenCase, box: Box) -> np.ndarray:
+    def _target(self, case: OpenCase, box: Box, spacing: Spacing) -> np.ndarray:
         """Class layers of `box`; beyond the border mirrored as the image is, or a mirrored object would be background."""
         annotation = case.annotation
         assert annotation is not None, "training cases are labelled"
-        shape = case.source.space.shape_at(self.spacing)
+        shape = case.source.space.shape_at(spacing)
         if self.instances != "none":
-            number = lambda inside: tile_numbers(annotation, inside, self.spacing)[None]  # noqa: E731
+            number = lambda inside: tile_numbers(annotation, inside, spacing)[None]  # noqa: E731
             return read_padded(number, box, shape, "reflect", np.dtype(np.uint16), 1)
-        draw = lambda inside: annotation.rasterise(inside, self.spacing)  # noqa: E731
-        return read_padded(draw, box, shape, "reflect", np.dtype(np.uint8), len(annotation.classes))
+        if annotation.soft:
+            told = lambda inside: annotation.probabilities(inside, spacing)  # noqa: E731
+            return read_padded(told, box, shape, "reflect", np.dtype(np.float32), len(annotation.classes))
+        layers = lambda inside: annotation.rasterise(inside, spacing)  # noqa: E731
+        return read_padded(layers, box, shape, "reflect", np.dtype(np.uint8), len(annotation.classes))
+
+
+def as_shares(targets: np.ndarray) -> np.ndarray:
+    """Class layers of 0, 1 and 255 as float32 shares, NaN where nobody said; shares as they are."""
+    if targets.dtype == np.float32:
+        return targets
+    shares = targets.astype(np.float32)
+    shares[targets == UNLABELLED] = np.nan
+    return shares
 
 
 def tile_numbers(annotation: Annotation, box: Box, spacing: Spacing) -> np.ndarray:
@@ -177,5 +242,8 @@ def parted(numbers: np.ndarray) -> np.ndarray:
 
 
 def _stacked(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    return images, targets
+    """One array each; where one target holds shares, all do."""
+    images, targets = zip(*pairs, strict=True)
+    if any(target.dtype == np.float32 for target in targets):
+        targets = tuple(as_shares(target) for target in targets)
+    return np.stack(images), np.stack(targets)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malpighi.annotations.base import UNLABELLED
 from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
 from malpighi.reports.colors import class_colors
@@ -198,14 +199,15 @@ def save_augmented(run: Path, batches: TileBatches) -> None:
     """A figure of the first training tiles before and after augmentation: run/pictures/augmented.png."""
     from malpighi.sampling.augment import PRESETS, augment
 
-    pairs = [batches.read(number) for number in range(SHOWN)]
-    images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    images, targets = batches.gathered(range(SHOWN))
     before, _ = augment(images, targets, PRESETS["none"], batches.tile, [0] * SHOWN, batches.spacing.values)
     chosen = [batches.make(n) for n in range(-(-SHOWN // batches.batch))]
     after = np.concatenate([batch.images for batch in chosen])[:SHOWN]
     wanted = np.concatenate([batch.targets for batch in chosen])[:SHOWN]
     if batches.instances != "none":
         wanted = wanted[:, :1]  # the layer that is 1 in objects
+    if wanted.dtype == np.float32:  # shares: what is at least half a class is drawn as it
+        wanted = np.where(np.isnan(wanted), UNLABELLED, wanted >= 0.5).astype(np.uint8)
     folder = run / "pictures"
     folder.mkdir(exist_ok=True)
     (folder / "augmented.png").write_bytes(png(augmented_samples(after, wanted, before)))
