@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,33 +64,59 @@ def train(
     Raises:
         MalpighiError: of the kind that says what is wrong: recipe, data, spacing or output.
     """
-    talk = talk or Talk()
-    run = Path(run)
     raw = read_raw(recipe, overrides)
     asked = {
         "recipe": raw,
         "data": str(Path(data).resolve()),
-        "spacing": spacing,
+        "spacing": str(spacing) if isinstance(spacing, Spacing) else spacing,  # as plan.json holds it: it is compared
         "only": {k: list(v) for k, v in (only or {}).items()},
     }
+    classes = tuple(raw.get("data", {}).get("classes", ()))
+    find = partial(find_cases, Path(data), spacing=spacing, classes=classes, where=only)
+    return train_cases(lambda: find().require_labels(), raw, run, asked, overwrite=overwrite, talk=talk)
+
+
+def train_cases(
+    find: Callable[[], CaseTable],
+    raw: Mapping[str, Any],
+    run: Path,
+    asked: Mapping[str, Any],
+    *,
+    pseudo: Sequence[Case] = (),
+    overwrite: bool = False,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """`train` on cases that are found already, and beside them on some that a network labelled.
+
+    Args:
+        find: gives the cases that people labelled; not called where the run is finished.
+        raw: the recipe, as `read_raw` gives it.
+        run: folder to make.
+        asked: what this run is, as JSON would hold it: a run that was interrupted goes on where it is the same.
+        pseudo: cases that are trained on only: they neither change the folds nor are they surveyed.
+        overwrite: begin again whatever `run` holds.
+        talk: where to report.
+    """
+    talk = talk or Talk()
+    run = Path(run)
     begun = claim(run, PLAN, asked, overwrite=overwrite, unmarked=(RECIPE, ENVIRONMENT))
     if begun and (run / SUMMARY).is_file():
         talk.say(f"{run} is finished; train into another -o, or begin again with --overwrite")
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
 
-    table = find_cases(
-        Path(data), spacing=spacing, classes=tuple(raw.get("data", {}).get("classes", ())), where=only
-    ).require_labels()
+    table = find()
     for note in table.notes:
         talk.say(note)
     if begun:
         talk.say(f"going on with the run in {run}")
     else:
-        _begin(table, raw, asked, run, talk)
-    return _train(table, load_recipe(run / RECIPE), run, talk)
+        _begin(table, raw, asked, run, talk, pseudo)
+    return _train(table, load_recipe(run / RECIPE), run, talk, pseudo)
 
 
-def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk) -> None:
+def _begin(
+    table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], run: Path, talk: Talk, pseudo: Sequence[Case] = ()
+) -> None:
     """Survey the data, fill the recipe, write both down."""
     with talk.bar("looking at the data", total=len(table)) as advance:
         found = survey(table, advance)
@@ -104,7 +132,9 @@ def _begin(table: CaseTable, raw: Mapping[str, Any], asked: Mapping[str, Any], r
         "choices": [choice.as_dict() for choice in prepared.choices],
         "device": prepared.machine.name,
         "data": found.as_dict(),
-        "files": {case.id: [_file(case.image), *(_file(labels.path) for labels in case.labels)] for case in table.cases},
+        "files": {
+            case.id: [_file(case.image), *(_file(labels.path) for labels in case.labels)] for case in (*table.cases, *pseudo)
+        },
         "asked": asked,
     }
     write_json(run / PLAN, plan)  # last: a folder with a plan can be gone on with
@@ -115,7 +145,7 @@ def _file(path: Path) -> dict[str, str]:
     return {"path": str(path), "sha256_of_ends": digest(path)}
 
 
-def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str, Any]:
+def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequence[Case] = ()) -> dict[str, Any]:
     """From a filled recipe to a finished run; returns its summary."""
     from malpighi.reports.training import write_training_report
     from malpighi.tasks.pictures import save_augmented
@@ -123,7 +153,8 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str,
 
     began = time.monotonic()
     keep_freed_pages()
-    fold = fold_of(table.cases, recipe)
+    fold = _with_pseudo(fold_of(table.cases, recipe), len(table), pseudo)
+    table = replace(table, cases=(*table.cases, *pseudo))
     with ExitStack() as stack:
         material = gather(table, fold, recipe, stack, talk)
         save_augmented(run, material.batches)
@@ -141,6 +172,11 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk) -> dict[str,
     write_json(run / SUMMARY, summary)
     talk.say(f"report: {write_training_report(run)}")
     return summary
+
+
+def _with_pseudo(fold: Fold, known: int, pseudo: Sequence[Case]) -> Fold:
+    """The fold of the first `known` cases, which teach together with the others."""
+    return fold._replace(train=(*fold.train, *range(known, known + len(pseudo))))
 
 
 def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult:
