@@ -6,6 +6,7 @@ import pytest
 from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.images.array import ArraySource
+from malpighi.inference.options import PredictOptions
 from malpighi.sampling.intensity import Intensity
 from malpighi.tasks.run import Inputs, find_run, list_starters, open_run
 
@@ -109,3 +110,21 @@ def test_an_unknown_name_is_answered_with_the_starter_models(starters, tmp_path,
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"not a training run.*starter models are discs"):
         open_run("disks")
+
+
+def test_an_image_is_reduced_until_so_many_tiles_reach_across_it():
+    inputs, options = _network(Spacing.um(2.0)), PredictOptions(tile=100, across=2)
+    sides = {200: 1, 201: 2, 400: 2, 401: 3, 50: 1}  # longer side → reduction: the least with which it is at most 200
+    for side, times in sides.items():
+        image = ArraySource(np.zeros((3, 40, side), np.uint8), Spacing.um(0.5))
+        found = inputs.at(image, options)
+        assert found.spacing == Spacing.um(0.5 * times)
+        found.check(image)
+    assert inputs.at(_image(Spacing.um(0.5)), PredictOptions()) is inputs
+    with pytest.raises(SpacingError, match="--spacing"):
+        inputs.at(_image(), options)
+
+
+def test_the_tile_along_the_longer_side_counts():
+    image = ArraySource(np.zeros((3, 300, 40), np.uint8), Spacing.um(0.5))
+    assert _network(Spacing.um(2.0)).at(image, PredictOptions(tile=(100, 10), across=1)).spacing == Spacing.um(1.5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from malpighi.errors import RecipeError
-from malpighi.geometry import Grid
+from malpighi.geometry import Grid, Space, Spacing
 
 WindowKind = Literal["center", "gaussian", "pyramid"]
 Flips = Literal["none", "flips", "d4"]
@@ -91,6 +91,13 @@ class PredictOptions:
         """The tiles of an image of `shape`, anchored at its origin."""
         tile = self.sides(len(shape))
         return Grid(shape, tile, tuple(max(1, side - math.floor(side * self.overlap + 1e-9)) for side in tile))
+
+    def spacing(self, space: Space, working: Spacing) -> Spacing:
+        """At which spacing an image is worked: at `working`, or, with `across`, at the least whole multiple of its own that suits."""
+        if not self.across:
+            return working
+        longest = max(range(space.rank), key=space.shape.__getitem__)
+        return space.spacing.times(max(1, -(-space.shape[longest] // (self.across * self.sides(space.rank)[longest]))))
 
     def limits(self, classes: int) -> tuple[float, ...]:
         """One threshold a class."""

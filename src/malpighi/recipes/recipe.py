@@ -14,6 +14,7 @@ from malpighi.models.build import ModelOptions
 from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
+from malpighi.recipes.fitting import require_fitting
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions
@@ -133,3 +134,4 @@ class Recipe:
                 f'task "{self.task}" with instances.kind "{self.instances.kind}": "instances" goes with "distance" or "flow", '
                 'the other tasks with "none"'
             )
+        require_fitting(self.task, self.model, self.predict, self.objects)

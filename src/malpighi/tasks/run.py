@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.images import Source
+from malpighi.inference.options import PredictOptions
 from malpighi.recipes.load import load_recipe
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.intensity import Intensity
@@ -67,6 +68,15 @@ class Inputs:
         intensity = Intensity.from_dict(read["intensity"])
         return cls(tuple(read["classes"]), read["channels"], spacing, intensity, dtype, layers, told)
 
+    def at(self, source: Source, options: PredictOptions) -> Inputs:
+        """What one image is worked with: these, at its own spacing where `options.across` says so.
+
+        Raises:
+            SpacingError: trained in µm and the image does not say its pixel size, or the reverse.
+        """
+        self._check_unit(source)
+        return replace(self, spacing=options.spacing(source.space, self.spacing)) if options.across else self
+
     def check(self, source: Source) -> None:
         """Refuse an image that the network cannot take.
 
@@ -74,6 +84,13 @@ class Inputs:
             SpacingError: trained in µm and the image does not say its pixel size, or the reverse.
             DataError: another number of channels or axes.
         """
+        self._check_unit(source)
+        self._check_values(source)
+        if source.space.rank != self.spacing.rank:
+            raise DataError(f"{source.name} has {source.space.rank} spatial axes; the network takes {self.spacing.rank}")
+        self._check_scale(source)
+
+    def _check_unit(self, source: Source) -> None:
         have = source.space.spacing
         if self.spacing.physical and not have.physical:
             raise SpacingError(
@@ -85,6 +102,8 @@ class Inputs:
                 f"{source.name} has {have} pixels, but the network was trained on images of unknown pixel size, in pixels; "
                 "train it with --spacing, or give --spacing px to work this image in pixels too"
             )
+
+    def _check_values(self, source: Source) -> None:
         if len(source.channels) != self.channels:
             raise DataError(
                 f"{source.name} has {len(source.channels)} channels ({', '.join(source.channels[:8])}) and the network takes "
@@ -95,9 +114,6 @@ class Inputs:
                 f"{source.name} holds {source.dtype.name} values and the network was trained on {self.dtype}; "
                 "convert the image, or train on images of its kind"
             )
-        if source.space.rank != self.spacing.rank:
-            raise DataError(f"{source.name} has {source.space.rank} spatial axes; the network takes {self.spacing.rank}")
-        self._check_scale(source)
 
     def _check_scale(self, source: Source) -> None:
         """A pixel size that is wrong by orders of magnitude would make tiles of gigabytes, or nothing to see."""
