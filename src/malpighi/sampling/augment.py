@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from malpighi.sampling.colour import Colour
+    from malpighi.sampling.stain_transfer import Restain
     from malpighi.sampling.warp import Warp
 
 Array = TypeVar("Array", np.ndarray, "Tensor")
+
+_WORDS = {
+    "outside": ("reflect", "unlabelled"),
+    "cutout_fill": ("black", "mean", "white"),
+    "transfer_by": ("reinhard", "macenko", "vahadane"),
+    "blend_seam": ("vertical", "horizontal", "random"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,8 @@ class AugmentOptions:
         stain: spread of the amounts of haematoxylin, eosin and DAB, RGB only (Tellez et al. 2018).
         blur: largest standard deviation of a Gaussian blur, in pixels.
         noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
-        chance: probability with which a sample gets each of: affine, tilt, elastic, grid, optical, piecewise-affine, tone, hue,
-            stain, blur, noise.
+        chance: probability with which a sample gets each of: affine (rotate, scale, aspect, shift, shear), tilt, elastic, grid,
+            optical, piecewise-affine, tone, hue, stain, blur, noise, clahe, cutout.
         aspect: largest change of the aspect ratio, drawn as `scale` is: 0.2 makes a tile up to a fifth longer along one axis.
         clahe: clip limit of contrast-limited histogram equalisation of lightness, 8-bit images only; 2 is usual.
         cutout: largest side of the holes that are cut, as a part of the tile's side; targets stay.
@@ -106,8 +114,9 @@ class AugmentOptions:
             raise RecipeError(f"augment.cutout_holes is {self.cutout_holes}; it is at least 1")
         if self.shear >= 90 or self.distort >= 1:
             raise RecipeError(f"augment.shear {self.shear} must be below 90 degrees and augment.distort {self.distort} below 1")
-        if self.outside not in ("reflect", "unlabelled"):
-            raise RecipeError(f"augment.outside is {self.outside!r}; use 'reflect' or 'unlabelled'")
+        for name, allowed in _WORDS.items():
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"augment.{name} is {getattr(self, name)!r}; use {' or '.join(map(repr, allowed))}")
 
 
 _OFF = {"rotate": 0, "scale": 0, "shift": 0, "shear": 0, "elastic": 0, "tone": 0, "hue": 0, "stain": 0, "blur": 0, "noise": 0}
@@ -121,6 +130,26 @@ PRESETS: Mapping[str, AugmentOptions] = {
 """Ready-made options; "ten" is the set of ten transforms of the HuBMAP + HPA (2022) systems."""
 
 
+def check_augment(options: AugmentOptions, rank: int, dtype: str, channels: int) -> None:
+    """Refuse what images of this kind cannot be given.
+
+    Raises:
+        RecipeError: an option that is for 8-bit images, or for RGB, or for images and not volumes.
+    """
+    have = f"the images are {channels} × {dtype} with {rank} axes"
+    plain = rank == 2 and dtype == "uint8"
+    if options.clahe and not (plain and channels in (1, 3)):
+        raise RecipeError(f"augment.clahe = {options.clahe} is for 8-bit images, grey or RGB; {have}: set it to 0")
+    for name in ("transfer", "match"):
+        if getattr(options, name) and not (plain and channels == 3):
+            raise RecipeError(f"augment.{name} = {getattr(options, name)} is for 8-bit RGB images; {have}: set it to 0")
+    if options.cutout and options.cutout_fill == "white" and not (plain and channels == 3):
+        raise RecipeError(f"augment.cutout_fill = 'white' is for 8-bit RGB images; {have}: use 'black' or 'mean'")
+    for name in ("blend", "cutmix", "mixup"):
+        if getattr(options, name) and rank != 2:
+            raise RecipeError(f"augment.{name} = {getattr(options, name)} is for images, not volumes; set it to 0")
+
+
 def augment(
     images: Array,
     targets: Array,
@@ -128,6 +157,7 @@ def augment(
     out_size: Sequence[int],
     seeds: Sequence[int],
     spacing: Sequence[float] | None = None,
+    restains: Sequence[Restain] = (),
 ) -> tuple[Array, Array]:
     """Warp a batch and change its colours; each item by its own seed, whatever else is in the batch.
 
@@ -136,26 +166,35 @@ def augment(
 
     Args:
         images: (B, C, *in), uint8, uint16 (NumPy only) or float32; NumPy volumes of any type. Channels-last memory is read without a copy.
-        targets: (B, K, *in), any dtype that OpenCV or torch can sample; 255 is a value like others.
+        targets: (B, K, *in), any dtype that OpenCV or torch can sample; 255 is a value like others. Floating ones are unlabelled
+            where they are NaN.
         out_size: spatial size that comes out; each side at most the input's. The centre is used, so that an input tile
             larger than the output gives a rotation true tissue at its corners instead of reflection.
         seeds: one a batch item, see `seeds.item_seed`.
         spacing: voxel size by axis where it is not the same on all (3-D): rotations are then true rotations of the tissue.
+        restains: one a batch item, see `stain_bank.Stains`; `transfer`, `match` and white holes need them. `blend`, `cutmix` and
+            `mixup` join two items and happen afterwards: see `mix`.
 
     Returns:
         images (B, C, *out_size) and targets (B, K, *out_size), same dtypes; NumPy 2-D images in channels-last memory.
+
+    Raises:
+        RecipeError: the options hold what images of this kind cannot be given, see `check_augment`.
     """
     size, out = tuple(images.shape[2:]), tuple(int(n) for n in out_size)
     if len(out) != len(size) or any(o > n or o < 1 for o, n in zip(out, size, strict=True)):
         raise ValueError(f"out_size {out} must have the input's rank and be at most its size {size}")
     if len(seeds) != len(images) or tuple(targets.shape[2:]) != size or len(targets) != len(images):
         raise ValueError(f"{len(seeds)} seeds, images {tuple(images.shape)}, targets {tuple(targets.shape)} do not match")
-    warps, colours = draw(options, out, seeds, images.shape[1], spacing)
-    if isinstance(images, np.ndarray) and len(out) == 2:
-        return _with_opencv(images, targets, warps, colours, out, options.outside)
+    check_augment(options, len(size), str(images.dtype).removeprefix("torch."), images.shape[1])
+    warps, colours = draw(options, out, seeds, images.shape[1], spacing, restains)
+    apply: Any = _with_torch
     if isinstance(images, np.ndarray):
-        return _volumes(images, targets, warps, colours, out, options.outside)
-    return _with_torch(images, targets, warps, colours, out, options.outside)
+        apply = _with_opencv if len(out) == 2 else _volumes
+    new, labels = apply(images, targets, warps, colours, out, options.outside)
+    if options.outside == "unlabelled" and "float" in str(labels.dtype):
+        labels[labels == 255] = math.nan
+    return new, labels
 
 
 def draw(
@@ -164,14 +203,24 @@ def draw(
     seeds: Sequence[int],
     channels: int,
     spacing: Sequence[float] | None = None,
+    restains: Sequence[Restain] = (),
 ) -> tuple[list[Warp], list[Colour]]:
-    """What happens to each item of a batch: its warp and its colour change."""
+    """What happens to each item of a batch: its warp and its colour change.
+
+    Raises:
+        ValueError: stains were asked for, and there is not one `restains` an item.
+    """
     from malpighi.sampling.colour import draw_colour
     from malpighi.sampling.seeds import stream
     from malpighi.sampling.warp import draw_warp
 
     warps = [draw_warp(stream(seed, 0), options, tuple(out_size), tuple(spacing or ())) for seed in seeds]
-    return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
+    if not restains:
+        if options.transfer or options.match or (options.cutout and options.cutout_fill == "white"):
+            raise ValueError("transfer, match and white holes need what `stain_bank.fit_stains` finds: give `restains`")
+        return warps, [draw_colour(stream(seed, 1), options, channels) for seed in seeds]
+    items = zip(seeds, restains, strict=True)
+    return warps, [draw_colour(stream(seed, 1), options, channels, restain) for seed, restain in items]
 
 
 def _with_opencv(

@@ -1,9 +1,10 @@
-"""Colour: how intensities change. Two affine maps, one of densities and one of intensities, then blur and noise.
+"""Colour: how intensities change. Two affine maps, one of densities and one of intensities, then noise and holes.
 
 Light that passes stained tissue falls off exponentially (Beer–Lambert), so in optical density stains add up, and there
 haematoxylin-eosin-DAB jitter is a 3 × 3 matrix, gamma a factor and brightness an offset. Contrast, hue and saturation are
 linear in intensity. All of them together thus cost one logarithm (a table), two small matrices and one exponential, where
-a chain of separate transforms converts colour spaces back and forth each time.
+a chain of separate transforms converts colour spaces back and forth each time. Another image's stains are one more factor of
+the first matrix. Tables (histograms matched), blur and equalisation of lightness, which are no such maps, come before.
 
 Intensities are parts of a range: 0 … 255 in uint8 images; in others the tile's own minimum … maximum, because a 12-bit camera
 in a uint16 file, or a normalised float volume, has no other white.
@@ -14,20 +15,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malpighi.sampling.cutout import Holes, cut, draw_holes
+from malpighi.sampling.noise import add_noise, noise_bytes
+
 if TYPE_CHECKING:
     from malpighi.sampling.augment import AugmentOptions
+    from malpighi.sampling.stain_transfer import Restain
 
 # Ruifrok & Johnston (2001): density of haematoxylin, eosin, DAB in red, green, blue
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 # NTSC: luma and the two chroma axes
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _STRIP = 2**17  # values worked at once: as floats they stay in a core's cache
-_NOISE = 2**19  # random values drawn for one item; each strip starts at a random place among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,9 @@ class Colour:
         blur: standard deviation in pixels.
         noise: standard deviation as a part of the range.
         seed: of the noise.
+        tables: (C, 256) uint8, a new value for each of an 8-bit channel; before everything else.
+        clahe: clip limit of contrast-limited adaptive histogram equalisation of lightness (Zuiderveld 1994), of 8-bit images.
+        holes: what is cut out at the end.
     """
 
     density: np.ndarray | None = None
@@ -47,6 +53,15 @@ class Colour:
     blur: float = 0.0
     noise: float = 0.0
     seed: int = 0
+    tables: np.ndarray | None = None
+    clahe: float = 0.0
+    holes: Holes | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the item stays as it is."""
+        parts = (self.density, self.linear, self.tables, self.holes)
+        return not (self.blur or self.noise or self.clahe) and all(part is None for part in parts)
 
     @property
     def mixes(self) -> bool:
@@ -54,8 +69,8 @@ class Colour:
         return any(part is not None and len(part) > 1 for part in (self.density, self.linear))
 
 
-def draw_colour(rng: np.random.Generator, options: AugmentOptions, channels: int) -> Colour:
-    """A random colour change; hue and stain only where there are three channels."""
+def draw_colour(rng: np.random.Generator, options: AugmentOptions, channels: int, restain: Restain | None = None) -> Colour:
+    """A random colour change; hue and stain only where there are three channels. A `restain` comes before it."""
 
     def chosen(strength: float) -> bool:
         return bool(strength) and rng.random() < options.chance
@@ -80,7 +95,19 @@ def draw_colour(rng: np.random.Generator, options: AugmentOptions, channels: int
         linear = np.column_stack([turned * scale, np.full(3, offset)])  # greys, and so the offset, keep their hue
     blur = rng.uniform(0, options.blur) if chosen(options.blur) else 0.0
     noise = rng.uniform(0, options.noise) if chosen(options.noise) else 0.0
-    return Colour(density, linear, blur, noise, int(rng.integers(2**63)))
+    colour = Colour(density, linear, blur, noise, int(rng.integers(2**63)))
+    if chosen(options.clahe):
+        colour = replace(colour, clahe=rng.uniform(min(1.0, options.clahe), options.clahe))
+    if chosen(options.cutout):
+        colour = replace(colour, holes=draw_holes(rng, options, restain.white if restain else ()))
+    return _restained(colour, restain) if restain else colour
+
+
+def _restained(colour: Colour, restain: Restain) -> Colour:
+    from malpighi.sampling.stain_transfer import after
+
+    density = colour.density if restain.density is None else after(restain.density, colour.density)
+    return replace(colour, density=density, tables=restain.tables)
 
 
 def _hue(angle: float, saturation: float) -> np.ndarray:
@@ -96,8 +123,34 @@ def apply_colour(image: np.ndarray, colour: Colour) -> None:
         return
     import cv2
 
+    if colour.tables is not None:
+        cv2.LUT(image, np.ascontiguousarray(colour.tables.T[None]), dst=image)
     if colour.blur:
         cv2.GaussianBlur(image, (side := kernel_side(colour.blur), side), colour.blur, dst=image)
+    if colour.clahe:
+        equalise(image, colour.clahe)
+    _tone(image, colour)
+    if colour.holes is not None:
+        cut(image.transpose(2, 0, 1), colour.holes)
+
+
+def equalise(image: np.ndarray, limit: float) -> None:
+    """CLAHE of an 8-bit image (y, x, 1) or of the lightness of (y, x, 3) RGB, in place, in 8 × 8 fields."""
+    import cv2
+
+    equal = cv2.createCLAHE(limit, (8, 8)).apply
+    if image.shape[2] == 1:
+        image[..., 0] = equal(np.ascontiguousarray(image[..., 0]))
+        return
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = equal(np.ascontiguousarray(lab[..., 0]))
+    cv2.cvtColor(lab, cv2.COLOR_LAB2RGB, dst=image)
+
+
+def _tone(image: np.ndarray, colour: Colour) -> None:
+    """Both maps and the noise on a uint8 image, in place."""
+    import cv2
+
     curved, colour = _curve_first(colour)
     if curved.density is not None or curved.linear is not None:
         curve = toned(np.arange(256, dtype=np.float32)[None] / 255, curved, np)[0]
@@ -105,7 +158,7 @@ def apply_colour(image: np.ndarray, colour: Colour) -> None:
     if not colour.mixes and not colour.noise:
         return
     rng = np.random.Generator(np.random.SFC64(colour.seed))
-    noise = _noise_bytes(rng, colour.noise) if colour.noise else None
+    noise = noise_bytes(rng, colour.noise) if colour.noise else None
     rows = max(1, _STRIP // (image.shape[1] * image.shape[2]))
     for first in range(0, len(image), rows):
         strip = image[first : first + rows]
@@ -113,7 +166,7 @@ def apply_colour(image: np.ndarray, colour: Colour) -> None:
             _mix(strip, colour)
         if noise is not None:
             place = int(rng.integers(max(1, noise.size - strip.size)))
-            _add(strip, np.resize(noise[:, place : place + strip.size], strip.shape))
+            add_noise(strip, np.resize(noise[:, place : place + strip.size], strip.shape))
 
 
 def _curve_first(colour: Colour) -> tuple[Colour, Colour]:
@@ -176,38 +229,12 @@ def _minus_density() -> np.ndarray:
     return np.log((np.arange(256) + 1) / 256).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def normal_quantiles() -> np.ndarray:
-    """256 equally likely values of a standard normal: a random byte indexes them, ten times as fast as drawing normals."""
-    values = np.array([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
-    return values / values.std()
-
-
-def _noise_bytes(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """(1, _NOISE) int8 noise of a standard deviation of `sigma` × 255."""
-    import cv2
-
-    random = rng.integers(0, 2**64 - 1, _NOISE // 8, np.uint64, endpoint=True).view(np.uint8)
-    table = np.rint(normal_quantiles() * (255 * sigma)).clip(-128, 127).astype(np.int8)
-    return cv2.LUT(random.reshape(1, -1), table)
-
-
-def _add(strip: np.ndarray, noise: np.ndarray) -> None:
-    """uint8 + int8, saturated, in place: as int8 + int8 with the sign bit flipped, which OpenCV vectorises."""
-    import cv2
-
-    strip ^= 128
-    signed = strip.view(np.int8)
-    cv2.add(signed, noise, dst=signed)
-    strip ^= 128
-
-
 def _wide(image: np.ndarray, colour: Colour) -> np.ndarray:
     """The change of a uint16 or float image (y, x, C), as an array of its dtype."""
     import cv2
 
     low, high = float(image.min()), float(image.max())
-    if not high > low or not (colour.blur or colour.noise or colour.density is not None or colour.linear is not None):
+    if not high > low or colour.nothing:
         return image
     values = (image.astype(np.float32) - low) / (high - low)
     if colour.blur:
@@ -223,4 +250,7 @@ def _wide(image: np.ndarray, colour: Colour) -> np.ndarray:
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(image.dtype)
+    changed = values.astype(image.dtype)
+    if colour.holes is not None:
+        cut(changed.transpose(2, 0, 1), colour.holes)
+    return changed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from malpighi.sampling.colour import Colour, kernel_side, normal_quantiles, toned
+from malpighi.sampling.colour import Colour, kernel_side, toned
+from malpighi.sampling.cutout import cut
+from malpighi.sampling.noise import normal_quantiles
 
 
 def apply_colour(image: np.ndarray, colour: Colour) -> np.ndarray:
     """Change an image (C, z, y, x); the array itself where nothing is changed, else a new one of its dtype."""
-    if not (colour.blur or colour.noise or colour.density is not None or colour.linear is not None):
+    if colour.nothing:
         return image
     low, high = (0.0, 255.0) if image.dtype == np.uint8 else (float(image.min()), float(image.max()))
     if not high > low:
@@ -27,7 +29,10 @@ def apply_colour(image: np.ndarray, colour: Colour) -> np.ndarray:
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(image.dtype, copy=False)
+    changed = values.astype(image.dtype, copy=False)
+    if colour.holes is not None:
+        cut(changed, colour.holes)
+    return changed
 
 
 def _blurred(volume: np.ndarray, sigma: float) -> np.ndarray:

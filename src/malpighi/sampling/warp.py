@@ -210,10 +210,14 @@ def _free(
     """A random warp of every axis after the `pose`; what is tilted is turned in any case."""
     rank = len(out_size)
     matrix, shift = pose, np.zeros(rank)
-    if tilted or ((options.rotate or options.scale or options.shift or options.shear) and rng.random() < options.chance):
+    if tilted or (_moves(options) and rng.random() < options.chance):
         matrix = (_affine(rng, options, rank) * voxel[None, :] / voxel[:, None]) @ pose  # turned in the tissue, not in voxels
         shift = rng.uniform(-options.shift, options.shift, rank) * out_size
     return Warp(matrix, shift, _bend(rng, options, out_size))
+
+
+def _moves(options: AugmentOptions) -> bool:
+    return any((options.rotate, options.scale, options.aspect, options.shift, options.shear))
 
 
 def _of_slices(plane: Warp, pose: np.ndarray) -> Warp:
@@ -238,7 +242,7 @@ def _pose(rng: np.random.Generator, out_size: tuple[int, ...], voxel: np.ndarray
 
 
 def _affine(rng: np.random.Generator, options: AugmentOptions, rank: int) -> np.ndarray:
-    """Rotation in every plane (in 3-D those with the first axis by `tilt`), shear and zoom, as an output → input matrix."""
+    """Rotation in every plane (in 3-D those with the first axis by `tilt`), shear, zoom and aspect, as an output → input matrix."""
     matrix = np.eye(rank)
     for i, j in itertools.combinations(range(rank), 2):
         largest = options.tilt if rank == 3 and i == 0 else options.rotate
@@ -247,7 +251,11 @@ def _affine(rng: np.random.Generator, options: AugmentOptions, rank: int) -> np.
         turn[[i, i, j, j], [i, j, i, j]] = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
         lean[i, j] = math.tan(math.radians(rng.uniform(-options.shear, options.shear)))
         matrix = matrix @ turn @ lean
-    return matrix * math.exp(rng.uniform(-1, 1) * math.log1p(options.scale))
+    matrix = matrix * math.exp(rng.uniform(-1, 1) * math.log1p(options.scale))
+    if not options.aspect:
+        return matrix
+    longer = np.exp(rng.uniform(-1, 1) * math.log1p(options.aspect) / 2 * np.array([-1.0, 1.0]))  # the area stays
+    return matrix * np.append(np.ones(rank - 2), longer)
 
 
 def _bend(rng: np.random.Generator, options: AugmentOptions, out_size: tuple[int, ...]) -> np.ndarray | None:
