@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from malpighi.cli import terminal
 from malpighi.cli.main import app, register
+from malpighi.cli.recipes import TASKS
 from malpighi.errors import DataError
+from malpighi.recipes.load import recipes_by_task
 
 COMMANDS = ("demo", "inspect", "train", "segment", "evaluate", "pseudo", "convert", "recipes", "doctor")
 
@@ -54,6 +56,10 @@ def test_recipes_list_and_print(run):
     assert "auto" in listed["recipes"]
     assert run("recipes", "auto").stdout.startswith("# The default")
     assert run("recipes", "atuo").exit_code == 2
+    table = run("recipes").stdout
+    assert all(title.split(" (")[0] in table for title in TASKS.values())
+    assert set(TASKS) == set(recipes_by_task())
+    assert list(listed["recipes"]).index("kidney-2nd") < list(listed["recipes"]).index("kidney-10th")
 
 
 def test_json_is_one_line_of_plain_values(capsys):

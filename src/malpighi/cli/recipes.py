@@ -8,6 +8,14 @@ import typer
 
 from malpighi.cli.terminal import JSON_OPTION, console, print_json
 
+TASKS = {
+    "auto": "any data",
+    "ftu": "units of tissue in slides and images (malpighi train)",
+    "vessels": "vessels in volumes (malpighi train)",
+    "instances": "objects that touch (malpighi train)",
+    "cells": "single cells from labels of images (malpighi cycle)",
+}
+
 
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Recipe to print; without it all are listed.")] = None,
@@ -21,7 +29,7 @@ def recipes(
 
         malpighi recipes auto > mine.toml; malpighi train DATA -r mine.toml -o RUN
     """
-    from malpighi.recipes.load import list_recipes, recipe_text
+    from malpighi.recipes.load import recipe_text, recipes_by_task
 
     if name is not None:
         text = recipe_text(name)
@@ -30,13 +38,15 @@ def recipes(
         else:
             print(text, end="")  # noqa: T201 (the answer itself)
         return
-    known = list_recipes()
+    groups = recipes_by_task()
     if json:
-        print_json({"recipes": known})
+        print_json({"recipes": {recipe: about for group in groups.values() for recipe, about in group.items()}})
         return
     from rich.table import Table
 
     table = Table("recipe", "what it is", box=None)
-    for recipe, about in known.items():
-        table.add_row(f"[bold]{recipe}[/bold]", about)
+    for task, title in TASKS.items():
+        table.add_row("", f"\n[italic]{title}[/italic]")
+        for recipe, about in groups[task].items():
+            table.add_row(f"[bold]{recipe}[/bold]", about)
     console().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -29,8 +30,22 @@ def kind_of(raw: Mapping[str, Any]) -> type[Recipe] | type[CellsRecipe]:
 
 def list_recipes() -> dict[str, str]:
     """Names of the recipes that come with malpighi → what each one is, in one line."""
-    shipped = sorted(f.name.removesuffix(".toml") for f in files("malpighi.recipes").iterdir() if f.name.endswith(".toml"))
-    return {name: str(tomllib.loads(recipe_text(name)).get("about", "")) for name in shipped}
+    return {name: about for group in recipes_by_task().values() for name, about in group.items()}
+
+
+def recipes_by_task() -> dict[str, dict[str, str]]:
+    """Task, as recipes name it → the shipped recipes of that task, by name in the order of their numbers, and what each one is."""
+    shipped = (f.name.removesuffix(".toml") for f in files("malpighi.recipes").iterdir() if f.name.endswith(".toml"))
+    groups: dict[str, dict[str, str]] = {}
+    for name in sorted(shipped, key=_numbered):
+        raw = tomllib.loads(recipe_text(name))
+        groups.setdefault(str(raw.get("task", "ftu")), {})[name] = str(raw.get("about", ""))
+    return groups
+
+
+def _numbered(name: str) -> list[str]:
+    """A name as what it is sorted by: 2nd comes before 10th."""
+    return [part.zfill(4) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def recipe_text(name: str) -> str:
