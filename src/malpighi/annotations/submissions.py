@@ -34,7 +34,7 @@ def read_table(path: Path) -> Mapping[str, tuple[str, ...]]:
     Raises:
         DataError: not a table with an id column and a run-length column.
     """
-    rows = _rows(path)
+    rows = table_rows(path)
     header = next(rows, None) or []
     key = next((c for c in KEYS if c in header), None)
     runs = next((c for c in RUNS if c in header), None)
@@ -54,7 +54,7 @@ def read_table(path: Path) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(values) for name, values in table.items()}
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def table_rows(path: Path) -> Iterator[list[str]]:
     """Rows of a CSV whose fields may be longer than Python's default limit: a gigapixel mask is one field."""
     text = read_text(path)
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
@@ -140,7 +140,7 @@ def stream_hpa(path: Path) -> Iterator[HpaRow]:
         DataError: a column is missing, an ID is there twice, or a triple `label confidence mask` is broken: a negative
             label, no number, no mask, a mask of another size than the row's; names row and triple.
     """
-    rows = _rows(Path(path))
+    rows = table_rows(Path(path))
     header = next(rows, None) or []
     if any(c not in header for c in HPA_COLUMNS):
         raise DataError(f"{path}: columns {', '.join(header)[:80]}; an HPA table has {', '.join(HPA_COLUMNS)}")

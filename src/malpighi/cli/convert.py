@@ -58,6 +58,15 @@ def convert(
             "--format", help="Of single objects: coco (.json), hpa or sartorius (.csv); else polygons or run lengths."
         ),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", help="Sample submission: the ids, their order and the column of a .csv of predictions."),
+    ] = None,
+    organs: Annotated[
+        Path | None,
+        typer.Option("--organs", help="CSV of id and organ: of several classes, the one called so is an image's row."),
+    ] = None,
+    column: Annotated[str, typer.Option("--column", help="Name of a submission's run-length column.", show_default="rle")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -66,6 +75,8 @@ def convert(
     Labels: .geojson[.gz] (QuPath), .json (polygons), .zip and .roi (ImageJ), .csv (run lengths), .png and .tif (label
     images), .zarr (OME-Zarr labels), a folder of one PNG an object, COCO JSON, the HPA table of cells. Pixels are outlined
     exactly, along their edges. A COCO file or HPA table is converted into another with all its images, or with --row one.
+
+    A folder of predictions becomes one .csv, a row an image: HuBMAP's submissions. An empty mask is an empty row.
 
     Tables of cells: .h5ad (AnnData, for scanpy and squidpy).
 
@@ -81,6 +92,10 @@ def convert(
         malpighi convert annotated.geojson mask.png --image slide.svs --class tuft --class capsule
 
         malpighi convert prediction/ submission.csv --class glomerulus --row 2f6ecfcdf
+
+        malpighi convert out/ submission.csv --like sample_submission.csv
+
+        malpighi convert out/ submission.csv --organs test.csv
 
         malpighi convert nuclei.png nuclei.coco.json --class nucleus
 
@@ -113,10 +128,17 @@ def convert(
         objects=objects,
         overwrite=overwrite,
         style="" if style is None else style.value,
+        like=like,
+        organs=organs,
+        column=column,
     )
     with progress("converting") as advance:
         told = run(asked, lambda done, total: advance(1, total=total))
     count = f", {told['objects']} objects or rows" if "objects" in told else ""
+    if told.get("left_out"):
+        say(
+            f"[yellow]note:[/yellow] {len(told['left_out'])} predictions are not in {like} and left out: {escape(told['left_out'][0])}, …"
+        )
     say(f"{told['kind']}{count}: [bold]{escape(told['output'])}[/bold]")
     if json:
         print_json(told)

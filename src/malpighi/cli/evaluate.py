@@ -32,6 +32,12 @@ def evaluate(
     iou: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Of labelled cells: from which IoU on a mask is found.", show_default=True)
     ] = 0.6,
+    sizes: Annotated[
+        Path | None, typer.Option("--sizes", help="Of a submission: CSV with the images' width and height, and attributes.")
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="Of a submission: column of TRUTH or --sizes to score by; repeatable.")
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="HTML page to write.")] = None,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -42,6 +48,7 @@ def evaluate(
     Volumes get surface Dice (at tolerance 0), NSD, clDice and the error in the number of pieces too.
     Where the truth is a table of labelled cells (HPA's ID,ImageWidth,ImageHeight,PredictionString, or COCO JSON) cells get
     mAP at --iou as HPA 2021 and Open Images count it, by class, and there are scores of images and of masks.
+    Two tables of run lengths (id,predicted or id,rle) are scored as HuBMAP's competitions do: the mean Dice of all ids.
 
     [bold]Examples[/bold]
 
@@ -54,7 +61,29 @@ def evaluate(
         malpighi evaluate out/ cells.csv --json
 
         malpighi evaluate submission.csv coco.json --iou 0.5
+
+        malpighi evaluate submission.csv train.csv --sizes sizes.csv --by organ
     """
+    from malpighi.tasks.evaluate_submission import evaluate_submission, is_submission
+
+    if is_submission(prediction, truth):
+        if classes or only or spacing is not None or tolerance is not None or report is not None:
+            raise DataError(
+                "--class, --only, --spacing, --tolerance and --report are not for tables of run lengths: every id counts, in "
+                "pixels; leave them out"
+            )
+        from malpighi.metrics.official import official_text
+
+        summary = evaluate_submission(prediction, truth, sizes=sizes, by=by or ())
+        if json:
+            print_json(summary)
+        else:
+            print(official_text(summary))  # noqa: T201 (the answer itself)
+        return
+    if sizes is not None or by:
+        raise DataError(
+            f"--sizes and --by are for two tables of run lengths (id,predicted or id,rle); {prediction} and {truth} are not both such"
+        )
     from malpighi.tasks.cells.labelled_tables import is_cell_table
 
     if is_cell_table(truth) and (truth.suffix.lower() != ".json" or is_cell_table(prediction)):

@@ -16,6 +16,7 @@ from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
 from malpighi.images.channels import image_exists
 from malpighi.tasks.convert_instances import SUFFIXES, Format, all_images, image_size, instances_of, outlined, write_instances
+from malpighi.tasks.convert_submission import prediction_folders, write_submission
 from malpighi.tasks.convert_volumes import NIFTI, affine_of, slice_rows, write_label_volume, write_volume
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Conversion:
         size: (y, x) of the image, where there is no image to ask.
         objects: keep objects apart: numbers in a label image, a row an object in a table.
         overwrite: replace what is there.
+        like, organs, column: of a submission made of predictions, see `write_submission`.
         style: which format of masks of single objects a .json or .csv is: "coco", "hpa" or "sartorius"; empty: polygons, or
             a row of run lengths. A name that ends in .coco.json is COCO.
     """
@@ -75,6 +77,9 @@ class Conversion:
     objects: bool = False
     overwrite: bool = False
     style: Format = ""
+    like: Path | None = None
+    organs: Path | None = None
+    column: str = ""
 
 
 def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, Any]:
@@ -102,12 +107,41 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
     if suffix not in OUTPUTS and suffix:
         raise RecipeError(f"{asked.target}: cannot write {suffix}; allowed are {' '.join(OUTPUTS)} and a folder without suffix")
     asked = replace(asked, style=_style(asked, suffix))
+    if (submission := _submission(asked, suffix, progress)) is not None:
+        return submission
     if _is_image(asked, suffix):
         return _image(asked, suffix, progress)
     told = _all_images(asked) or _labels(asked, suffix)
     if progress is not None:
         progress(1, 1)
     return told
+
+
+def _submission(asked: Conversion, suffix: str, progress: Progress | None) -> dict[str, Any] | None:
+    """Write a table of predictions, a row an image; None where something else is to be converted.
+
+    A volume's slices are rows of their own, and objects too: see `_write_table`.
+    """
+    wanted = asked.like is not None or asked.organs is not None or bool(asked.column)
+    found = prediction_folders(asked.source) if suffix == ".csv" and not (asked.style or asked.objects) else {}
+    if wanted and not found:
+        raise RecipeError(
+            f"{asked.source} → {asked.target}: --like, --organs and --column are for predictions that `malpighi segment` wrote "
+            "and a .csv with a row an image; leave them out"
+        )
+    if not found or (not wanted and asked.source in found.values()):
+        return None
+    return write_submission(
+        asked.source,
+        asked.target,
+        classes=asked.classes,
+        order=asked.order or "F",
+        like=asked.like,
+        organs=asked.organs,
+        column=asked.column,
+        row=asked.row,
+        progress=progress,
+    )
 
 
 def _style(asked: Conversion, suffix: str) -> Format:
