@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from malpighi.errors import DataError
 from malpighi.sampling.cases import Case, Labels
-from malpighi.sampling.folds import Fold, make_folds, multilabel_folds
+from malpighi.sampling.folds import Fold, left_out, make_folds, multilabel_folds
 from malpighi.sampling.layouts import find_cases
 
 
@@ -161,3 +162,30 @@ def test_shares_are_even_on_random_data(seed):
     even = np.abs(shares(multilabel_folds(targets, list(groups), 5, seed), targets) - 0.2)
     assert even[:, :4].max() < 0.03
     assert even.max() < 0.15  # of about 12 images with the rarest label, one more or less is 0.08
+
+
+def test_pseudo_labels_teach_wherever_their_donor_is_not_held_out():
+    cases = [case(0, "a"), case(1, "b"), replace(case(2, "b"), pseudo="run"), replace(case(3, "c"), pseudo="run")]
+    folds = make_folds(cases, 2)
+    assert sorted(folds, key=lambda fold: fold.validation) == [Fold((1, 2, 3), (0,)), Fold((0, 3), (1,))]
+    assert [left_out(cases, fold) for fold in sorted(folds, key=lambda fold: fold.validation)] == [(), (2,)]
+
+
+def test_pseudo_labels_change_no_fold_and_are_kept_off_fixed_splits():
+    hand = [case(i, f"g{i % 6}", stain="PAS" if i % 4 else "H&E") for i in range(18)]
+    pseudo = [replace(case(f"p{i}", f"g{i}"), pseudo="run") for i in range(8)]
+    for plain, more in zip(make_folds(hand, 3), make_folds(hand + pseudo, 3), strict=True):
+        assert more.validation == plain.validation
+        assert set(more.train) & set(range(18)) == set(plain.train)
+        held = {hand[i].group for i in more.validation}
+        assert {(hand + pseudo)[i].group for i in more.train}.isdisjoint(held)
+        assert {24, 25} <= set(more.train)  # donors of their own
+    fixed = [
+        case(0, "a"),
+        case(1, "b", "validation"),
+        replace(case(2, "b"), pseudo="r"),
+        replace(case(3, "", "test"), pseudo="r"),
+    ]
+    assert make_folds(fixed) == [Fold((0,), (1,))]
+    with pytest.raises(DataError, match="never held out"):
+        make_folds([replace(case(0), pseudo="r")])

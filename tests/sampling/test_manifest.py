@@ -103,3 +103,29 @@ def test_an_empty_image_label_says_nothing_and_masks_keep_their_class(tmp_path):
     table = find_cases(tmp_path)
     assert table.classes == ("cell", "Cytosol")
     assert [case.image_labels for case in table.cases] == [("Cytosol",), None]
+
+
+def test_weights_and_labels_that_a_network_made(write):
+    root = write(
+        "image,labels,weight,pseudo,soft,sure\na.tif,m/a.png,2.5,cycle-0,True,0.9\nb.tif,m/a2.png,,,,\n",
+    )
+    one, two = find_cases(root).cases
+    assert (one.weight, one.pseudo, one.labels[0].soft, one.labels[0].sure) == (2.5, "cycle-0", True, 0.9)
+    assert (two.weight, two.pseudo, two.labels[0].soft, two.labels[0].sure) == (1.0, "", False, 0.5)
+    assert one.attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("image,weight\na.tif,-1\n", "line 2: weight -1 must be a number of 0 or more"),
+        ("image,weight\na.tif,inf\n", "line 2: weight inf must be"),
+        ("image,weight\na.tif,much\n", "line 2: weight 'much' is not a number"),
+        ("image,labels,soft\na.tif,m/a.png,maybe\n", "line 2: soft 'maybe' is unknown; use true, false"),
+        ("image,labels,sure\na.tif,m/a.png,0.3\n", "line 2: sure 0.3 must be at least 0.5"),
+        ("image,pseudo,split\na.tif,run,val\n", "line 2: pseudo 'run': .* never held out"),
+    ],
+)
+def test_wrong_weights_and_pseudo_labels_are_named_by_line(write, text, told):
+    with pytest.raises(DataError, match=told):
+        find_cases(write(text))

@@ -27,8 +27,11 @@ def make_folds(cases: Sequence[Case], n: int = 5, seed: int = 0, stratify: Seque
     Otherwise the largest groups are placed first, each in the fold where the shares of cases and of every value of
     `stratify` stay most even (the rule of scikit-learn's StratifiedGroupKFold, over several attributes at once).
 
+    Cases with pseudo-labels (`Case.pseudo`) are never held out. They are trained on in every fold but those whose validation part
+    holds a case of their group: there they are in no part, see `left_out`.
+
     Args:
-        n: folds, at least 2; every case validates in exactly one.
+        n: folds, at least 2; every case that people labelled validates in exactly one.
         stratify: attributes (or "class") whose values should be spread evenly.
 
     Raises:
@@ -36,7 +39,25 @@ def make_folds(cases: Sequence[Case], n: int = 5, seed: int = 0, stratify: Seque
     """
     if n < 2:
         raise DataError(f"{n} folds: validation needs at least 2 (one to train on, one held out)")
-    usable = [i for i, case in enumerate(cases) if case.split != "test"]
+    usable = [i for i, case in enumerate(cases) if case.split != "test" and not case.pseudo]
+    if not usable and any(case.pseudo for case in cases):
+        raise DataError("every case has pseudo-labels, which are never held out; add cases that people labelled")
+    return [_with_pseudo(cases, fold) for fold in _folds(cases, usable, n, seed, stratify)]
+
+
+def left_out(cases: Sequence[Case], fold: Fold) -> tuple[int, ...]:
+    """Cases with pseudo-labels that a fold does not train on, because a case of their group (donor) is held out."""
+    held = {_group(cases[i]) for i in fold.validation}
+    return tuple(i for i, case in enumerate(cases) if case.pseudo and case.split != "test" and _group(case) in held)
+
+
+def _with_pseudo(cases: Sequence[Case], fold: Fold) -> Fold:
+    taught = {i for i, case in enumerate(cases) if case.pseudo and case.split != "test"} - set(left_out(cases, fold))
+    return Fold(tuple(sorted(taught.union(fold.train))), fold.validation)
+
+
+def _folds(cases: Sequence[Case], usable: Sequence[int], n: int, seed: int, stratify: Sequence[str]) -> list[Fold]:
+    """Of the usable cases alone."""
     if any(cases[i].split == "validation" for i in usable):
         return [_fixed(cases, usable)]
     groups = list(dict.fromkeys(_group(cases[i]) for i in usable))

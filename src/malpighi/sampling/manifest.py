@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from malpighi.sampling.folders import SPLITS, Found, group_of
 NAME = "manifest.csv"
 GROUPS = ("group", "donor", "patient", "slide")
 OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order", "unlabelled", "region"}
-OWN |= {"image_labels"}
+OWN |= {"image_labels", "weight", "pseudo", "soft", "sure"}
 NONE = "none"
 """Image label of images that show none of the classes."""
 
@@ -39,6 +40,10 @@ def manifest(root: Path) -> Found | None:
     | `image_labels` | classes that the image as a whole shows, separated by `;`; `none`: it shows none; empty: nobody said |
     | `order` | of run lengths: F column-major (the default) or C row-major |
     | `unlabelled` | value of the masks where nobody said what is there: neither a class nor background |
+    | `weight` | how often its boxes are drawn, relative to those of other images of its size; 1 where empty, 0: never |
+    | `pseudo` | where the labels come from, if not from people: the run that made them; such images are never held out |
+    | `soft` | true: the labels are probabilities, a channel a class, as `segment --probabilities` writes them |
+    | `sure` | of probabilities: between 1 minus this and this nobody says what is there; 0.5, or empty, labels all |
     | `region` | what was annotated; outside nothing is labelled: path of a mask that is not 0 there, or a box z0:z1,y0:y1,x0:x1 |
 
     Every other column (organ, stain, donor, …) becomes an attribute to count, stratify and choose by.
@@ -90,7 +95,11 @@ class _Line:
         case = self.values.get("id") or stem(image)
         group = next((self.values[name] for name in GROUPS if self.values.get(name)), "") or group_of(case)
         attributes = {key: value for key, value in self.values.items() if key not in OWN and value}
-        return Case(case, image, self.labels(case), group, attributes, self.spacing(), self.split(), self.image_labels())
+        told = (self.spacing(), self.split(), self.image_labels(), self.weight(), self.values.get("pseudo", ""))
+        made = Case(case, image, self.labels(case), group, attributes, *told)
+        if made.pseudo and made.split == "validation":
+            raise self.error(f"pseudo {made.pseudo!r}: what a network labelled is never held out; take another split, or none")
+        return made
 
     def path(self, column: str, text: str = "") -> Path:
         text = text or self.values.get(column, "")
@@ -114,7 +123,8 @@ class _Line:
             path = self.path("labels", text)
             row = (self.values.get("row") or case) if path.suffix.lower() in (".csv", ".json") else ""
             names_of = tuple(part for name in told for part in _list(name, "+"))
-            made.append(Labels(path, names_of, row, self.order(), self.unlabelled(), self.region()))
+            how = (self.order(), self.unlabelled(), self.region(), self.soft(), self.sure())
+            made.append(Labels(path, names_of, row, *how))
         return tuple(made)
 
     def image_labels(self) -> tuple[str, ...] | None:
@@ -158,6 +168,31 @@ class _Line:
         except SpacingError as error:
             raise self.error(f"{error}, or nothing") from None
         return given.values[0] if given is not None and given.rank == 1 and given.physical else given
+
+    def weight(self) -> float:
+        weight = self.amount("weight", 1.0)
+        if not 0 <= weight < math.inf:
+            raise self.error(f"weight {weight:g} must be a number of 0 or more; 2 draws the image twice as often, 0 never")
+        return weight
+
+    def soft(self) -> bool:
+        text = self.values.get("soft", "").lower()
+        if text not in ("", "true", "false"):
+            raise self.error(f"soft {text!r} is unknown; use true, false or nothing")
+        return text == "true"
+
+    def sure(self) -> float:
+        sure = self.amount("sure", 0.5)
+        if not 0.5 <= sure < 1:
+            raise self.error(f"sure {sure:g} must be at least 0.5 (every voxel is labelled) and below 1")
+        return sure
+
+    def amount(self, column: str, default: float) -> float:
+        text = self.values.get(column, "")
+        try:
+            return float(text) if text else default
+        except ValueError:
+            raise self.error(f"{column} {text!r} is not a number; give one, or nothing") from None
 
     def split(self) -> str:
         text = self.values.get("split", "").lower()
