@@ -17,11 +17,13 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
 from malpighi.sampling.ahead import ahead
 from malpighi.sampling.augment import AugmentOptions, augment, draw
+from malpighi.sampling.mix import check_mixing, draw_mix, mix
 from malpighi.sampling.seeds import item_seed, stream
 from malpighi.sampling.warp import draw_warp
 
 if TYPE_CHECKING:
     from malpighi.sampling.cases import OpenCase
+    from malpighi.sampling.stain_bank import Stains
 
 PIXEL_SIZE = "pixel_size"
 """The fact of a tile that is a number, not one of an attribute's values."""
@@ -62,6 +64,7 @@ class TileBatches:
         spacings: of each of `cases`, where they are not all worked at `spacing`; see `reductions.views`.
         tells: which `Batch.facts` are given: attributes, and "pixel_size".
         told: attribute → its values, in the order in which they are numbered.
+        stains: of `cases` and of what they are made to look like, where the augmentation asks for it, see `needs_stains`.
     """
 
     cases: Sequence[OpenCase]
@@ -77,8 +80,10 @@ class TileBatches:
     spacings: Sequence[Spacing] = ()
     tells: Sequence[str] = ()
     told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stains: Stains | None = None
 
     def __post_init__(self) -> None:
+        check_mixing(self.augmentation, self.instances)
         if self.spacings and len(self.spacings) != len(self.cases):
             raise ValueError(f"{len(self.spacings)} spacings for {len(self.cases)} cases; give one a case, or none")
 
@@ -97,12 +102,23 @@ class TileBatches:
         if len(self.tile) == 3:
             images, targets = _stacked(self.varied(number) for number in numbers)
         else:
-            images, targets = self.gathered(numbers)
-            seeds = [item_seed(self.seed, number) for number in numbers]
-            images, targets = augment(images, targets, self.augmentation, self.tile, seeds, self.spacing.values)
+            images, targets = self._mixed(numbers)
         if targets.dtype == np.float32 and self.augmentation.outside == "unlabelled":
             targets[targets == UNLABELLED] = np.nan  # beyond the border a warp puts 255
         return images, targets
+
+    def _mixed(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Tiles of images, varied, and some of them mixed with another one, that is read and varied for it."""
+        options = self.augmentation
+        value = lambda number: self.cases[self.draw(number)[0]].case.value(options.same)  # noqa: E731
+        mixes = [draw_mix(options, self.seed, number, value) for number in numbers]
+        seeds = [item_seed(self.seed, number) for number in numbers]
+        seeds += [item_seed(self.seed, one.partner, n) for n, one in zip(numbers, mixes, strict=True) if one]
+        every = [*numbers, *(one.partner for one in mixes if one)]
+        pairs = zip(seeds, every, strict=True)
+        restains = [self.stains.restain(s, self.draw(n)[0], options) for s, n in pairs] if self.stains else ()
+        images, targets = augment(*self.gathered(every), options, self.tile, seeds, self.spacing.values, restains)
+        return mix(images, as_shares(targets) if options.mixup else targets, mixes)
 
     def gathered(self, numbers: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Samples as they are read, one after the other: (sample, channel, *read size) and (sample, class, *read size)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from malpighi.annotations.base import Annotation
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
+from malpighi.sampling.augment import check_augment
 from malpighi.sampling.boxes import sampler
 from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
 from malpighi.sampling.dataset import TileBatches
@@ -16,6 +17,7 @@ from malpighi.sampling.folds import Fold, make_folds
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.intensity import Intensity, measure_intensity
 from malpighi.sampling.labelled import find_labelled
+from malpighi.sampling.stain_bank import Stains, fit_stains, needs_stains
 from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
@@ -70,8 +72,24 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         options.seed,
         options.loaders,
         recipe.instances.kind,
+        stains=_stains(trained, spacing, recipe, talk),
     )
     return Material(trained, held, inputs, batches)
+
+
+def _stains(cases: Sequence[OpenCase], spacing: Spacing, recipe: Recipe, talk: Talk) -> Stains | None:
+    """The stains of every case and of the images that they are made to look like; None where the recipe does not ask for it.
+
+    Raises:
+        RecipeError: an augmentation that images of this kind cannot be given.
+        DataError: the recipe names no image to look like, or one without stains.
+    """
+    source, options = cases[0].source, recipe.augment
+    check_augment(options, spacing.rank, source.dtype.name, len(source.channels))
+    if not needs_stains(options):
+        return None
+    with talk.bar("finding stains", total=None) as advance:
+        return fit_stains(cases, spacing, options, advance, lambda line: talk.say(f"[yellow]note:[/yellow] {line}"))
 
 
 def _inputs(cases: Sequence[OpenCase], classes: tuple[str, ...], recipe: Recipe, spacing: Spacing) -> Inputs:
