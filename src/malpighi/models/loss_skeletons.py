@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from malpighi.models.loss_regions import mean_of_labelled, over_space
-from malpighi.models.loss_voxels import known_and_wanted
+from malpighi.models.loss_voxels import hard, known_and_wanted
 
 
-def cl_dice(logits: Tensor, target: Tensor, steps: int = 3, smooth: float = 1.0) -> Tensor:
+def cl_dice(logits: Tensor, target: Tensor, steps: int = 3, smooth: float = 1.0, weights: Tensor | None = None) -> Tensor:
     """1 - 2 P S / (P + S): Shit et al., clDice (2021), a class over the whole batch, mean over labelled classes.
 
     P is the share of the predicted soft skeleton that lies in the target, S that of the target's in the prediction. By far
@@ -18,13 +18,15 @@ def cl_dice(logits: Tensor, target: Tensor, steps: int = 3, smooth: float = 1.0)
 
     Args:
         steps: erosions of the soft skeleton; at least the radius in voxels of the thickest vessel.
+        weights: (class,).
     """
     known, wanted = known_and_wanted(logits, target)
+    wanted = hard(wanted)
     probability = torch.sigmoid(logits) * known
     predicted, true = soft_skeleton(probability, steps), soft_skeleton(wanted, steps)
     precision = (over_space(predicted * wanted) + smooth) / (over_space(predicted) + smooth)
     sensitivity = (over_space(true * probability) + smooth) / (over_space(true) + smooth)
-    return mean_of_labelled(known, 1 - 2 * precision * sensitivity / (precision + sensitivity + 1e-4))
+    return mean_of_labelled(known, 1 - 2 * precision * sensitivity / (precision + sensitivity + 1e-4), weights)
 
 
 def soft_skeleton(image: Tensor, steps: int) -> Tensor:

@@ -13,17 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from malpighi.models.loss_regions import mean_of_labelled, over_space
-from malpighi.models.loss_voxels import known_and_wanted, mean_over
+from malpighi.models.loss_voxels import hard, known_and_wanted, mean_over
 
 
-def boundary(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+def boundary(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = None, weights: Tensor | None = None) -> Tensor:
     """Mean of probability × signed distance over labelled voxels: Kervadec et al., Boundary Loss (2019).
 
     Distances come from SciPy on the CPU, off the graph; `signed_distance` says what they cost.
     """
     known, wanted = known_and_wanted(logits, target)
-    distance = torch.from_numpy(signed_distance(wanted.cpu().numpy() > 0, spacing))
-    return mean_over(known, torch.sigmoid(logits) * distance.to(logits))
+    distance = torch.from_numpy(signed_distance(hard(wanted).cpu().numpy() > 0, spacing))
+    return mean_over(known, torch.sigmoid(logits) * distance.to(logits), weights)
 
 
 def signed_distance(wanted: np.ndarray, spacing: Sequence[float] | None = None) -> np.ndarray:
@@ -47,7 +47,13 @@ def signed_distance(wanted: np.ndarray, spacing: Sequence[float] | None = None) 
     return found
 
 
-def surface(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = None, smooth: float = 1.0) -> Tensor:
+def surface(
+    logits: Tensor,
+    target: Tensor,
+    spacing: Sequence[float] | None = None,
+    smooth: float = 1.0,
+    weights: Tensor | None = None,
+) -> Tensor:
     """1 - mean of three Dice over the cubes of 2×2×2 voxels (squares of 2×2 where the target is a plane).
 
     A cube is inside with probability Πp, outside with Π(1 - p), on the surface with the rest; each is compared with the
@@ -58,6 +64,7 @@ def surface(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = No
     Args:
         spacing: size of a voxel by axis, of which the areas come; None: isotropic.
         smooth: added to numerator and denominator of each Dice.
+        weights: (class,).
     """
     flat = [axis for axis in range(2, logits.ndim) if logits.shape[axis] == 1]
     if len(flat) == 1 and logits.ndim == 5:
@@ -67,7 +74,7 @@ def surface(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = No
     known, wanted = known_and_wanted(logits, target)
     known = torch.stack(_corners(known)).amin(0)
     areas = torch.tensor(surface_areas(_ratios(spacing, rank)), dtype=logits.dtype, device=logits.device)
-    code = sum(corner.long() << bit for bit, corner in enumerate(reversed(_corners(wanted))))
+    code = sum(corner.long() << bit for bit, corner in enumerate(reversed(_corners(hard(wanted)))))
     area = areas[code] * known
     true_in, true_out = (code == len(areas) - 1).to(known) * known, (code == 0).to(known) * known
 
@@ -79,7 +86,7 @@ def surface(logits: Tensor, target: Tensor, spacing: Sequence[float] | None = No
         + (2 * over_space(outside * true_out) + smooth) / (over_space(outside + true_out) + smooth)
         + (2 * over_space(crossing * area) + smooth) / (over_space((crossing + 1) * area) + smooth)
     ) / 3
-    return mean_of_labelled(known, 1 - score)
+    return mean_of_labelled(known, 1 - score, weights)
 
 
 def _corners(values: Tensor) -> list[Tensor]:

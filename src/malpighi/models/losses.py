@@ -1,16 +1,15 @@
 """A recipe's [loss] → one function: a weighted sum of named terms. A voxel whose target is `UNLABELLED` counts in none.
 
 The terms live beside this file, which stays free of torch because recipes read it: `loss_voxels`, `loss_regions`,
-`loss_surfaces`, `loss_skeletons`.
+`loss_surfaces`, `loss_skeletons`, `loss_lovasz`, `loss_exclusive`; what heads say beside the mask is judged in `loss_heads`.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from malpighi.errors import RecipeError
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 UNLABELLED = 255
 """As `annotations.base.UNLABELLED`; models and annotations are siblings and share the number, not the code."""
 
-Loss = Callable[["Outputs", "Tensor"], "Tensor"]
-"""Of the network's outputs and a target (batch, class, *spatial) uint8: one number."""
+Loss = Callable[..., "Tensor"]
+"""Of the network's `Outputs`, a target (batch, class, *spatial) and, where the batch has any, its facts: one number."""
 
-Term = Callable[["Tensor", "Tensor"], "Tensor"]
-"""Of logits and a target of the same shape: one number, 0 where nothing is labelled."""
+Term = Callable[..., "Tensor"]
+"""Of logits, a target of the same shape, and `weights=` of the classes, (class,) or None: one number, 0 where nothing is labelled."""
 
 TERMS = {
     "bce": "binary cross-entropy",
@@ -47,6 +46,12 @@ TERMS = {
 }
 """What a loss may be summed of."""
 
+EXCLUSIVE = frozenset({"ce", "lovasz-softmax"})
+"""Terms of classes that exclude one another: they take the logits as they are, and need `model.exclusive`."""
+
+SMOOTHED = frozenset({"bce", "edge-bce", "ce"})
+"""Terms that label smoothing acts on."""
+
 DEEP = 0.5
 """Weight of a deep-supervision output, in units of the next finer one (nnU-Net)."""
 
@@ -57,17 +62,18 @@ class LossOptions:
 
     Attributes:
         name: a weighted sum of `TERMS`: "bce+dice", "focal + dice + 0.01*boundary + surface".
-        smooth: added to numerator and denominator of "dice", "tversky", "focal-tversky", "surface" and "cldice", in voxels;
-            keeps an empty class defined.
+        smooth: added to numerator and denominator of "dice", "jaccard", "tversky", "focal-tversky", "surface" and "cldice", in
+            voxels; keeps an empty class defined.
         focal_gamma: how much "focal" dwells on what is wrong; 0 is plain cross-entropy.
         focal_alpha: weight of the class, 1 - that of the rest; -1 weighs neither.
         tversky_alpha: price of a false positive.
         tversky_beta: price of a false negative; with both 0.5, Tversky is Dice.
         edge_weight: of "edge-bce".
         skeleton_steps: of "cldice": erosions, at least the radius in voxels of the thickest vessel.
-        class_weights: how much each class counts in every term, relative to the others; "ce" may be given one more, first, for
-            background. Empty: all alike.
-        smoothing: of "bce", "edge-bce" and "ce": targets are so much nearer to undecided (label smoothing).
+        class_weights: how much each class counts in every term, relative to the others; with `model.exclusive` there may be one
+            more, first, for background, which otherwise has 1. Empty: all alike.
+        smoothing: of "bce", "edge-bce" and "ce": share of the undecided answer that is mixed into the target (label smoothing,
+            Szegedy et al. 2016): 1/2, or of n classes and background 1 / (1 + n) each.
         deep_weight: of each deep-supervision output, added to the loss; negative: half as much as the next finer one, and all
             weights sum to 1 (nnU-Net).
         deep_filled: deep-supervision outputs learn only from tiles that hold some of the class.
@@ -102,11 +108,36 @@ class LossOptions:
             raise RecipeError(f"loss.smooth {self.smooth}: must be positive, or a class that is absent has no score")
         if self.focal_alpha > 1:
             raise RecipeError(f"loss.focal_alpha {self.focal_alpha}: a weight of at most 1; -1 weighs neither side")
+        for field in ("tile_weight", "tells_weight"):
+            if getattr(self, field) < 0:
+                raise RecipeError(f"loss.{field} {getattr(self, field)}: must not be negative")
+        if not 0 <= self.smoothing < 1:
+            raise RecipeError(f"loss.smoothing {self.smoothing}: a share, 0 or more and less than 1")
+        if self.smoothing and not SMOOTHED & {name for _, name in self.terms}:
+            raise RecipeError(
+                f"loss.smoothing {self.smoothing}: acts on {', '.join(sorted(SMOOTHED))} alone; add one, or set it to 0"
+            )
+        if self.class_weights and (min(self.class_weights) < 0 or not any(self.class_weights)):
+            raise RecipeError(
+                f"loss.class_weights {list(self.class_weights)}: none may be negative, and one must be more than 0"
+            )
 
     @property
     def terms(self) -> tuple[tuple[float, str], ...]:
         """(weight, name) of each term of `name`."""
         return _terms(self.name)
+
+    def require_classes(self, classes: int, exclusive: bool) -> None:
+        """Stop at `class_weights` of another number of classes.
+
+        Raises:
+            RecipeError: there are more or fewer.
+        """
+        if self.class_weights and len(self.class_weights) not in ((classes, classes + 1) if exclusive else (classes,)):
+            more = f", or {classes + 1} with background first" if exclusive else ""
+            raise RecipeError(
+                f"loss.class_weights {list(self.class_weights)}: the classes are {classes}; give {classes} numbers{more}"
+            )
 
 
 def _terms(whole: str) -> tuple[tuple[float, str], ...]:
@@ -125,53 +156,68 @@ def _term(text: str, whole: str) -> tuple[float, str]:
     return float(weight or 1), name
 
 
-def build_loss(options: LossOptions, spacing: Sequence[float] | None = None) -> Loss:
-    """The loss as a function of the network's outputs and a target (batch, class, *spatial) uint8 of 0, 1, 255.
+def build_loss(options: LossOptions, spacing: Sequence[float] | None = None, exclusive: bool = False) -> Loss:
+    """The loss as a function of the network's outputs, a target (batch, class, *spatial), and facts of the tiles.
 
-    A target deeper than the logits, as networks on slices meet it, is cut to its middle. Deep-supervision outputs count
-    half, a quarter, …; the weights sum to 1. Computed in float32, whatever precision the network runs in.
+    Targets are uint8 of 0, 1 and 255, or float in 0 … 1, NaN unlabelled. A target deeper than the logits, as networks on slices meet
+    it, is cut to its middle. Deep-supervision outputs count half, a quarter, … and all weights sum to 1, or each
+    `options.deep_weight`, added. Computed in float32, whatever precision the network runs in.
 
     Args:
         options: which terms, with which weights.
         spacing: size of a voxel by axis, for "boundary" and "surface"; only ratios matter. None: isotropic.
+        exclusive: the logits are of classes that exclude one another: all terms but "ce" and "lovasz-softmax" get those that
+            `independent` makes of them.
+
+    Raises:
+        RecipeError: a term of exclusive classes, for others; when called: `class_weights` of another number of classes.
+        ValueError: when called: a target smaller than the logits, or a head without a fact.
     """
     import torch
 
-    chosen = [(weight, _make(name, options, spacing)) for weight, name in options.terms]
+    from malpighi.models.exclusive import independent
+    from malpighi.models.loss_heads import filled_only, tile_loss, told_loss
+    from malpighi.models.loss_terms import make_term
+
+    chosen = [(weight, name in EXCLUSIVE, make_term(name, options, spacing)) for weight, name in options.terms]
+    if not exclusive and any(raw for _, raw, _ in chosen):
+        raise RecipeError(f"loss.name {options.name!r}: {' and '.join(sorted(EXCLUSIVE))} need model.exclusive = true")
 
     def one(logits: Tensor, target: Tensor) -> Tensor:
-        with torch.autocast(logits.device.type, enabled=False):
-            logits = logits.float()
-            return torch.stack([weight * term(logits, target) for weight, term in chosen]).sum()
+        options.require_classes(logits.shape[1], exclusive)
+        logits = logits.float()
+        apart = independent(logits) if exclusive and not all(raw for _, raw, _ in chosen) else logits
+        all_weights = logits.new_tensor(options.class_weights) if options.class_weights else None
+        weights = None if all_weights is None else all_weights[-logits.shape[1] :]  # without background's
+        return torch.stack(
+            [
+                weight * (term(logits, target, weights=all_weights) if raw else term(apart, target, weights=weights))
+                for weight, raw, term in chosen
+            ]
+        ).sum()
 
-    def loss(outputs: Outputs, target: Tensor) -> Tensor:
+    def of_mask(outputs: Outputs, target: Tensor) -> Tensor:
+        total = one(outputs.logits, target)
+        if not outputs.deep:
+            return total
+        if options.deep_filled:
+            target = filled_only(target)
+        shares = [options.deep_weight if options.deep_weight >= 0 else DEEP**level for level in range(1, len(outputs.deep) + 1)]
+        for share, logits in zip(shares, outputs.deep, strict=True):
+            total = total + share * one(logits, target)
+        return total if options.deep_weight >= 0 else total / (1 + sum(shares))
+
+    def loss(outputs: Outputs, target: Tensor, facts: Mapping[str, Tensor] | None = None) -> Tensor:
         target = central(target, outputs.logits.shape)
-        total, weights = one(outputs.logits, target), 1.0
-        for level, logits in enumerate(outputs.deep, start=1):
-            total = total + DEEP**level * one(logits, target)
-            weights += DEEP**level
-        return total / weights
+        with torch.autocast(outputs.logits.device.type, enabled=False):
+            total = of_mask(outputs, target)
+            if "tile" in outputs.told:
+                total = total + options.tile_weight * tile_loss(outputs.told["tile"].float(), target)
+            if outputs.told.keys() - {"tile"}:
+                total = total + options.tells_weight * told_loss(outputs.told, facts)
+        return total
 
     return loss
-
-
-def _make(name: str, options: LossOptions, spacing: Sequence[float] | None) -> Term:
-    from malpighi.models import loss_regions, loss_skeletons, loss_surfaces, loss_voxels
-
-    smooth, prices = options.smooth, (options.tversky_alpha, options.tversky_beta)
-    made: dict[str, Callable[[], Term]] = {
-        "bce": lambda: loss_voxels.cross_entropy,
-        "edge-bce": lambda: partial(loss_voxels.edge_cross_entropy, edge_weight=options.edge_weight),
-        "focal": lambda: partial(loss_voxels.focal, gamma=options.focal_gamma, alpha=options.focal_alpha),
-        "dice": lambda: partial(loss_regions.soft_dice, smooth=smooth),
-        "tversky": lambda: partial(loss_regions.tversky, prices=prices, smooth=smooth),
-        "focal-tversky": lambda: partial(loss_regions.tversky, prices=prices, smooth=smooth, power=0.75),
-        "boundary-dou": lambda: loss_regions.boundary_dou,
-        "boundary": lambda: partial(loss_surfaces.boundary, spacing=spacing),
-        "surface": lambda: partial(loss_surfaces.surface, spacing=spacing, smooth=smooth),
-        "cldice": lambda: partial(loss_skeletons.cl_dice, steps=options.skeleton_steps, smooth=smooth),
-    }
-    return made[name]()
 
 
 def central(target: Tensor, shape: Sequence[int]) -> Tensor:

@@ -11,11 +11,16 @@ from malpighi.tasks.task import Task
 
 
 def ftu_task(recipe: Recipe, classes: int) -> Task:
-    """The task of a recipe for `classes` classes."""
+    """The task of a recipe for `classes` classes.
+
+    Raises:
+        RecipeError: thresholds or `loss.class_weights` for another number of classes.
+    """
     limits = np.asarray(recipe.predict.limits(classes), np.float32)
 
     def decode(probabilities: np.ndarray) -> np.ndarray:
         return (probabilities >= limits.reshape(-1, *[1] * (probabilities.ndim - 1))).view(np.uint8)
 
     spacing = recipe.data.working_spacing(recipe.model.rank).values  # of a surface's area
-    return Task(build_loss(recipe.loss, spacing), decode, count)
+    recipe.loss.require_classes(classes, recipe.model.exclusive)
+    return Task(build_loss(recipe.loss, spacing, recipe.model.exclusive), decode, count)
