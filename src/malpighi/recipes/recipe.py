@@ -11,6 +11,7 @@ from malpighi.geometry import Spacing
 from malpighi.inference.options import PredictOptions
 from malpighi.models.boxes import BoxOptions
 from malpighi.models.build import ModelOptions
+from malpighi.models.loss_fit import require_loss_fits
 from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
@@ -135,3 +136,4 @@ class Recipe:
                 'the other tasks with "none"'
             )
         require_fitting(self.task, self.model, self.predict, self.objects)
+        require_loss_fits(self.loss, self.model)
