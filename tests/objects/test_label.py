@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from malpighi.errors import DataError
 from malpighi.geometry import Box
-from malpighi.objects.label import find_components
+from malpighi.objects.label import find_components, find_holes
 
 
 def reader(array):
@@ -125,3 +125,14 @@ def test_real_vessels_in_blocks_equal_scipy_on_the_whole(real):
     truth, n = ndimage.label(mask, np.ones((3, 3, 3)))
     assert len(found) == n
     assert same_partition(found.labels(Box.of_shape(mask.shape)), truth)
+
+
+@pytest.mark.parametrize("block", [3, 8, 64])
+@pytest.mark.parametrize("faces_only", [False, True])
+def test_holes_are_the_background_that_does_not_touch_the_border(block, faces_only):
+    mask = np.random.default_rng(5).random((30, 41)) < 0.6
+    found = find_holes(lambda box: mask[box.slices], mask.shape, block, faces_only)
+    filled = ndimage.binary_fill_holes(mask, ndimage.generate_binary_structure(2, 2 if faces_only else 1))
+    holes = np.concatenate([[False], ~found.at_border])[found.labels(Box.of_shape(mask.shape))]
+    np.testing.assert_array_equal(mask | holes, filled)
+    assert holes.any()

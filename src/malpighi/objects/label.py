@@ -30,7 +30,7 @@ class Components:
         start, stop: (component, axis) bounding boxes, half-open, int64.
         count: (component,) voxels, int64.
         sums: (component, axis) sums of voxel indices, float64.
-        weights: (component,) sums of what `read_weights` returned; None without it.
+        weights: (component,) sums of what `read_weights` returned, (component, kind) where it returned several; None without it.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +51,11 @@ class Components:
     def box(self, component: int) -> Box:
         """Bounding box of component 1 … n."""
         return Box.of_bounds(self.start[component - 1].tolist(), self.stop[component - 1].tolist())
+
+    @property
+    def at_border(self) -> np.ndarray:
+        """(component,) bool: whether it touches the image's border."""
+        return ((self.start == 0) | (self.stop == np.array(self.shape))).any(1)
 
     def centroid(self, component: int) -> tuple[float, ...]:
         """Centre of mass of component 1 … n in voxels, where voxel i covers [i, i + 1)."""
@@ -97,7 +102,7 @@ def find_components(
         shape: of the mask, 2-D or 3-D.
         block: side of a block, or one an axis; best a multiple of the file's chunks. Default: `BLOCK`.
         faces_only: voxels join only over faces (4 neighbours in 2-D, 6 in 3-D), else over edges and corners too (8, 26).
-        read_weights: one box of numbers to sum over every component, such as probabilities.
+        read_weights: one box of numbers to sum over every component, such as probabilities: (*spatial), or (kind, *spatial).
 
     Raises:
         DataError: `read` returns another shape or floating-point values, or a weight is not finite.
@@ -130,6 +135,18 @@ def find_components(
     return Components(shape, start, stop, count, sums, weight if read_weights else None, read, step, faces_only, first, final)
 
 
+def find_holes(
+    read: Read, shape: Sequence[int], block: int | Sequence[int] | None = None, faces_only: bool = False
+) -> Components:
+    """The components of a mask's background, of which those that do not touch the border are its holes.
+
+    Args:
+        read, shape, block: as of `find_components`.
+        faces_only: of the mask's components; where they join over corners the background does not.
+    """
+    return find_components(lambda box: checked_mask(read(box), box) == 0, shape, block, not faces_only)
+
+
 def _blocks(box: Box, step: tuple[int, ...]) -> Iterator[Box]:
     yield from box.split(step)
 
@@ -158,13 +175,15 @@ def _placed(pieces: Pieces, box: Box) -> Pieces:
 
 
 def _weigh(labels: np.ndarray, weights: np.ndarray, box: Box) -> np.ndarray:
-    if weights.shape != labels.shape:
+    """(piece,) sums, or (piece, kind)."""
+    if weights.shape[-labels.ndim :] != labels.shape:
         raise DataError(f"weights of {box} came with shape {weights.shape}, the mask with {labels.shape}")
     where = np.flatnonzero(labels)
-    sums = np.bincount(labels.ravel()[where], weights=weights.ravel()[where])[1:]
+    of, kinds = labels.ravel()[where], weights.reshape(-1, labels.size)
+    sums = np.stack([np.bincount(of, weights=kind[where])[1:] for kind in kinds], 1)
     if not np.isfinite(sums).all():
         raise DataError(f"probabilities of {box} hold NaN or infinity inside an object; predict that part again")
-    return sums
+    return sums if weights.ndim > labels.ndim else sums[:, 0]
 
 
 def _join(
@@ -183,13 +202,20 @@ def _join(
     np.add.at(count, owner, np.concatenate([p.voxels for p in found]))
     sums = np.zeros((n, rank))
     np.add.at(sums, owner, np.concatenate([p.sums for p in found]))
-    weight = np.bincount(owner, weights=np.concatenate(weights), minlength=n) if weights else np.zeros(n)
+    weight = _added(np.concatenate(weights), owner, n) if weights else np.zeros(n)
     keys = [*start.T, *stop.T, count, *sums.T]
     order = np.lexsort(keys[::-1])
     number = np.empty(n, np.int32)
     number[order] = np.arange(1, n + 1)
     final = np.concatenate([np.zeros(1, np.int32), number[owner]])
     return start[order], stop[order], count[order], sums[order], weight[order], final
+
+
+def _added(weights: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
+    """Sums of the pieces' weights over the components that own them."""
+    if weights.ndim == 1:
+        return np.bincount(owner, weights=weights, minlength=n)
+    return np.stack([np.bincount(owner, weights=kind, minlength=n) for kind in weights.T], 1)
 
 
 def _connected(pairs: list[np.ndarray], total: int) -> tuple[int, np.ndarray]:

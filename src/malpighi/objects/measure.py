@@ -13,6 +13,7 @@ import numpy as np
 from malpighi.errors import RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
 from malpighi.objects.cache import BlockCache
+from malpighi.objects.energy import energies
 from malpighi.objects.label import Components, Read, find_components
 from malpighi.objects.numbered import Numbered, find_numbered
 from malpighi.objects.outline import Outline, outline_component, outline_number, simplified
@@ -85,7 +86,7 @@ def find_objects(
         spacing: of the mask.
         label: the class's name.
         read_probability: one box of the class's probability, same grid: floating point in 0 … 1, or integers of which the
-            largest stands for 1 (255 of uint8). Given, `mean_probability` is filled.
+            largest stands for 1 (255 of uint8). Given, `mean_probability` and `energy` are filled.
         block: side of the blocks the mask is read in; best a multiple of its chunks.
 
     Yields:
@@ -97,7 +98,7 @@ def find_objects(
     """
     options = options or ObjectOptions()
     shape = space.shape_at(spacing)
-    weigh = None if read_probability is None else _fractions(read_probability)
+    weigh = read_probability and _weights(read_probability, options.temperature)
     components = find_components(read, shape, block, options.faces_only, weigh)
     held = BlockCache(components.read, components.shape, components.block)
     holes = options.fill_holes / math.prod(spacing.values)
@@ -125,7 +126,7 @@ def find_numbered_objects(
         DataError: the labels are not of shape `space.shape_at(spacing)` or not whole numbers, or a probability is NaN.
     """
     options = options or ObjectOptions()
-    weigh = None if read_probability is None else _fractions(read_probability)
+    weigh = read_probability and _weights(read_probability, options.temperature)
     found = find_numbered(read, space.shape_at(spacing), block, weigh)
     held = BlockCache(read, found.shape, found.block)
     holes = options.fill_holes / math.prod(spacing.values)
@@ -133,14 +134,21 @@ def find_numbered_objects(
     yield from _measured(found, trace, space, spacing, label, options)
 
 
-def _fractions(read: Read) -> Read:
-    def scaled(box: Box) -> np.ndarray:
-        values = read(box)
-        if np.issubdtype(values.dtype, np.integer):
-            return values.astype(np.float32) / np.iinfo(values.dtype).max
-        return values
+def _weights(read: Read, temperature: float) -> Read:
+    """Probability and energy of every voxel, (2, *spatial)."""
 
-    return scaled
+    def both(box: Box) -> np.ndarray:
+        values = read(box)
+        return np.stack([_fractions(values), energies(values, temperature)])
+
+    return both
+
+
+def _fractions(values: np.ndarray) -> np.ndarray:
+    """Probabilities in 0 … 1: of integers the largest stands for 1."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.float32) / np.iinfo(values.dtype).max
+    return values
 
 
 def _measured(
@@ -185,8 +193,9 @@ def _row(components: Components | Numbered, component: int, space: Space, spacin
             row[f"centroid_{axis}_um"] = c * s
     for axis, low, high in zip(space.axes, covered.start, covered.stop, strict=True):
         row[f"{axis}_min"], row[f"{axis}_max"] = low, high
-    weights = components.weights
-    row["mean_probability"] = None if weights is None else float(weights[component - 1]) / count
+    weights = components.weights  # (object, 2), see `_weights`
+    for k, key in enumerate(("mean_probability", "energy")):
+        row[key] = None if weights is None else float(weights[component - 1, k]) / count
     row["voxels"] = count
     row["touches_border"] = 0 in box.start or any(a == b for a, b in zip(box.stop, components.shape, strict=True))
     return row
@@ -220,4 +229,6 @@ def _shape(row: Row, traced: Outline, space: Space, spacing: Spacing, options: O
     }
     if row["mean_probability"] is not None:
         measured["Mean probability"] = row["mean_probability"]
+    if row["energy"] is not None:
+        measured["Energy"] = row["energy"]
     return Shape(geometry, row["class"], measured, options.kind, row["shape_id"])

@@ -24,7 +24,7 @@ class Numbered:
         start, stop: (object, axis) bounding boxes, half-open, int64.
         count: (object,) voxels, int64.
         sums: (object, axis) sums of voxel indices, float64.
-        weights: (object,) sums of what `read_weights` returned; None without it.
+        weights: (object,) sums of what `read_weights` returned, (object, kind) where it returned several; None without it.
     """
 
     shape: tuple[int, ...]
@@ -62,7 +62,7 @@ def find_numbered(
         read: one box of it, (*spatial) integers, 0 in the background.
         shape: of the image, 2-D or 3-D.
         block: side of a block, or one an axis; best a multiple of the file's chunks. Default: `BLOCK`.
-        read_weights: one box of numbers to sum over every object, such as probabilities.
+        read_weights: one box of numbers to sum over every object, such as probabilities: (*spatial), or (kind, *spatial).
 
     Raises:
         DataError: `read` returns another shape, floating-point or negative values, or a weight is not finite.
@@ -77,10 +77,16 @@ def find_numbered(
     first, last = np.full((len(numbers), len(shape)), np.iinfo(np.int64).max), np.zeros((len(numbers), len(shape)), np.int64)
     np.minimum.at(first, owner, start)
     np.maximum.at(last, owner, stop)
-    added = [np.bincount(owner, column, minlength=len(numbers)) for column in (count, weights, *sums.T)]
-    held = added[1] if read_weights is not None else None
-    middle = np.stack(added[2:], axis=1)
-    return Numbered(shape, numbers, first, last, np.rint(added[0]).astype(np.int64), middle, held, read, step)
+    voxels = np.rint(_added(count, owner, len(numbers))).astype(np.int64)
+    held = _added(weights, owner, len(numbers)) if read_weights is not None else None
+    return Numbered(shape, numbers, first, last, voxels, _added(sums, owner, len(numbers)), held, read, step)
+
+
+def _added(values: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
+    """Sums over the rows of each owner: (row,) → (n,), (row, kind) → (n, kind)."""
+    if values.ndim == 1:
+        return np.bincount(owner, values, minlength=n)
+    return np.stack([np.bincount(owner, kind, minlength=n) for kind in values.T], axis=1)
 
 
 def _part(labels: np.ndarray, weights: np.ndarray | None, box: Box) -> tuple[np.ndarray, ...]:
@@ -98,7 +104,7 @@ def _part(labels: np.ndarray, weights: np.ndarray | None, box: Box) -> tuple[np.
         np.minimum.at(start[:, axis], owner, index + offset)
         np.maximum.at(stop[:, axis], owner, index + offset + 1)
         sums[:, axis] = np.bincount(owner, index + offset, len(names))
-    weighed = np.bincount(owner, None if weights is None else weights[inside], len(names)).astype(np.float64)
+    weighed = np.zeros(len(names)) if weights is None else _added(weights[..., inside].T, owner, len(names))
     if not np.isfinite(weighed).all():
         raise DataError(f"probabilities of {box} hold NaN or infinity inside an object; predict that part again")
     return names, start, stop, np.bincount(owner, minlength=len(names)), sums, weighed

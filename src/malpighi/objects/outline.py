@@ -53,7 +53,7 @@ def outline_component(
     box = components.box(component)
     if box.volume > whole:
         return _in_blocks(lambda inside: components.labels(inside) == component, components.block, box, holes_below)
-    mask = _alone(checked_mask((read or components.read)(box), box), components.faces_only)
+    mask = alone(checked_mask((read or components.read)(box), box), components.faces_only)
     return _traced(mask, fill_holes(mask, holes_below, components.faces_only) if holes_below else mask, box)
 
 
@@ -122,8 +122,8 @@ def _without_steps(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
     return polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)
 
 
-def _alone(mask: np.ndarray, faces_only: bool) -> np.ndarray:
-    """The one component that fills the mask's box on all four sides, without the others that reach into it.
+def alone(mask: np.ndarray, faces_only: bool) -> np.ndarray:
+    """The one component that fills the mask's box on all four sides, (y, x) bool, without the others that reach into it.
 
     There is only one: it joins left to right, so that no other can join top to bottom. Filled from the top row, for that
     works in this thread: labelling a small crop wakes OpenCV's other threads, which takes longer than the crop on a busy

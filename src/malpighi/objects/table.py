@@ -25,7 +25,8 @@ def schema(spacing: Spacing, extra: dict[str, str] | None = None) -> pa.Schema:
     """Columns of the table of objects worked at `spacing`; units are in the names, and in the metadata.
 
     `*_px`, `*_min`, `*_max` are level-0 pixels (boxes half-open); `area_px2`, `perimeter_px` too where pixel sizes are
-    unknown, else `area_um2`, `perimeter_um`; `voxels` counts pixels of the mask. `id` is unique within a class; `shape_id` is
+    unknown, else `area_um2`, `perimeter_um`; `voxels` counts pixels of the mask; `energy` is the mean of `energies`, low where an
+    object is doubtful. `id` is unique within a class; `shape_id` is
     the id of the outline in GeoJSON.
     """
     import pyarrow as pa
@@ -40,7 +41,12 @@ def schema(spacing: Spacing, extra: dict[str, str] | None = None) -> pa.Schema:
         fields += [(f"volume_{unit}3", pa.float64())]
     fields += [(f"centroid_{axis}_{u}", pa.float64()) for u in dict.fromkeys(("px", unit)) for axis in axes]
     fields += [(f"{axis}_{end}", pa.int64()) for end in ("min", "max") for axis in axes]
-    fields += [("mean_probability", pa.float64()), ("voxels", pa.int64()), ("touches_border", pa.bool_())]
+    fields += [
+        ("mean_probability", pa.float64()),
+        ("energy", pa.float64()),
+        ("voxels", pa.int64()),
+        ("touches_border", pa.bool_()),
+    ]
     about = {
         "malpighi": version("malpighi"),
         "spacing": " ".join(f"{v:g}" for v in spacing.values),
