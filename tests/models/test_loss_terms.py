@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from malpighi.models.loss_regions import boundary_dou, soft_dice, tversky
+from malpighi.models.loss_lovasz import lovasz_hinge, lovasz_softmax
+from malpighi.models.loss_regions import boundary_dou, jaccard, soft_dice, tversky
 from malpighi.models.loss_skeletons import cl_dice, soft_skeleton
 from malpighi.models.loss_surfaces import boundary, signed_distance, surface, surface_areas
-from malpighi.models.loss_voxels import cross_entropy, edge_cross_entropy, edges, focal
+from malpighi.models.loss_voxels import cross_entropy, edge_cross_entropy, edges, focal, known_and_wanted
 from malpighi.models.losses import UNLABELLED
 
 SHAPES = [(2, 3, 8, 8), (2, 2, 5, 6, 6)]
@@ -41,6 +42,37 @@ def test_cross_entropy_equals_torch(shape):
     logits, target = _pair(shape)
     reference = torch.nn.functional.binary_cross_entropy_with_logits(logits, target.float())
     assert cross_entropy(logits, target).item() == pytest.approx(reference.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_known_and_wanted_by_hand(soft):
+    target = torch.tensor([0, 1, UNLABELLED], dtype=torch.uint8)
+    target = torch.tensor([0.0, 0.7, math.nan]) if soft else target
+    known, wanted = known_and_wanted(torch.zeros(1, dtype=torch.float64), target)
+    assert (known.tolist(), wanted.tolist()) == ([1, 1, 0], [0, pytest.approx(0.7 if soft else 1.0), 0])
+    assert known.dtype == wanted.dtype == torch.float64
+
+
+@pytest.mark.parametrize("term", [cross_entropy, focal], ids=lambda term: term.__name__)
+def test_losses_of_soft_targets_are_expected_ones(term):
+    logits, target = torch.randn(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.3)
+    there, not_there = (term(logits, torch.full_like(target, side)).item() for side in (1.0, 0.0))
+    assert term(logits, target).item() == pytest.approx(0.3 * there + 0.7 * not_there, rel=1e-6)
+
+
+def test_smoothed_cross_entropy_equals_smp():
+    import segmentation_models_pytorch as smp
+
+    logits, target = _pair((2, 1, 6, 6))
+    reference = smp.losses.SoftBCEWithLogitsLoss(smooth_factor=0.1)(logits, target.float())
+    assert cross_entropy(logits, target, smoothing=0.2).item() == pytest.approx(reference.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("term", [boundary, surface, lovasz_hinge, lovasz_softmax, cl_dice], ids=lambda t: t.__name__)
+def test_of_soft_targets_surfaces_and_ranks_see_the_likelier_side(term):
+    logits, target = _pair((1, 1, 6, 6))
+    soft = torch.where(target == 1, 0.5, 0.4)
+    assert term(logits, soft).item() == term(logits, target).item()
 
 
 def test_edges_by_hand():
@@ -102,6 +134,19 @@ def test_dice_equals_smp():
     logits, target = _pair((3, 2, 8, 8))
     reference = smp.losses.DiceLoss(mode="multilabel", smooth=0.0)(logits, target)
     assert soft_dice(logits, target, smooth=0.0).item() == pytest.approx(reference.item(), rel=1e-5)
+
+
+def test_jaccard_by_hand():
+    target = torch.tensor([[[[1, 0], [0, 0]]]], dtype=torch.uint8)
+    assert jaccard(torch.zeros(1, 1, 2, 2), target, smooth=0.0).item() == pytest.approx(1 - 0.5 / (2 + 1 - 0.5))
+
+
+def test_jaccard_equals_smp():
+    import segmentation_models_pytorch as smp
+
+    logits, target = _pair((3, 2, 8, 8))
+    reference = smp.losses.JaccardLoss(mode="multilabel", smooth=1.0)(logits, target)
+    assert jaccard(logits, target).item() == pytest.approx(reference.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -263,7 +308,11 @@ def test_cl_dice_minds_a_gap_more_than_a_thin_vessel():
 
 # slopes
 
-EVERY = [cross_entropy, edge_cross_entropy, focal, soft_dice, tversky, boundary_dou, boundary, surface, cl_dice]
+EVERY = [
+    *(cross_entropy, edge_cross_entropy, focal),
+    *(soft_dice, jaccard, tversky, boundary_dou, lovasz_hinge, lovasz_softmax),
+    *(boundary, surface, cl_dice),
+]
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (1, 1, 3, 4, 4)], ids=str)
