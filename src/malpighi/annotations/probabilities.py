@@ -64,7 +64,7 @@ class ProbabilityAnnotation(Annotation):
             raise
         self._channels = [have.index(name) for name in names]
         self.soft, self.sure = soft, sure
-        limits = {} if soft else told.get("classes", {})
+        limits = {} if soft else told.get("thresholds") or told.get("classes", {})
         self._limits = np.array([float(limits.get(name, 0.5)) for name in names], np.float32)
 
     def _read(self, box: Box, spacing: Spacing) -> np.ndarray:

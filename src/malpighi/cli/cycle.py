@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SET_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
 
 
@@ -16,39 +17,79 @@ class CycleTask(StrEnum):
     """What is cycled."""
 
     cells = "cells"
+    ftu = "ftu"
+
+
+RECIPES = {CycleTask.cells: "cells", CycleTask.ftu: "auto"}
+"""The recipe of a task where none is given."""
 
 
 def cycle(
-    data: Annotated[Path, typer.Argument(help="Folder in a known layout, table or manifest.csv of images with image labels.")],
+    data: Annotated[Path, typer.Argument(help="Folder in a known layout, table or manifest.csv of images, some with labels.")],
     task: Annotated[
-        CycleTask, typer.Option("--task", help="cells: single cells from labels of whole images.")
-    ] = CycleTask.cells,
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name of a recipe of cells, or a .toml file.")] = "cells",
-    out: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("run-cells"),
+        CycleTask | None,
+        typer.Option("--task", help="cells: single cells from labels of whole images. ftu: masks for images that have none."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="Name of a recipe, or a .toml file; it says the task where --task does not."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Run folder to make; run-cells or run-cycle where not given.")
+    ] = None,
+    unlabelled: Annotated[
+        list[str] | None,
+        typer.Option("--unlabelled", help="ftu: more images without labels: file, folder or pattern; repeatable."),
+    ] = None,
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever the run folder holds.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """From labels of whole images to labels of single cells: classifier, class maps, pseudo-labels, cell classifier, again.
+    """Labels that are made by what was learnt, and teach along, again while held-out images gain.
 
-    Every cell is outlined first. A classifier of images then shows where it sees each label; cells in which it does get the
-    label, and teach a classifier of cells; that one labels the cells of the next cycle, until held-out images gain no more.
+    [bold]ftu[/bold]: a network learns from the images that people labelled, and labels the others: those of DATA without masks and
+    --unlabelled. The next one learns from both. No held-out image teaches a label; the section "cycle" of the recipe says how.
+
+    [bold]cells[/bold]: from labels of whole images to labels of single cells. Every cell is outlined first. A classifier of images then
+    shows where it sees each label; cells in which it does get the label, and teach a classifier of cells; that one labels the
+    cells of the next cycle.
+
     The same command goes on where it was stopped. The run folder is a model for `malpighi segment`.
 
     [bold]Examples[/bold]
 
+        malpighi cycle slides/ --task ftu -o run --unlabelled "more/*.svs"   # slides/ with outlines for some of them
+
+        malpighi cycle manifest.csv -r kidney-17th -o run --set cycle.cycles=2
+
         malpighi cycle hpa/ --task cells -o run                   # hpa/train.csv (ID,Label), hpa/train/ID_red.png, …
 
         malpighi cycle manifest.csv -r cells-1st -o run --set image.model.encoder=convnext_tiny
-
-        malpighi segment "new/A1_{red,green,blue,yellow}.png" -m run -o out
     """
-    from malpighi.tasks.cells.cycle import cycle as run_cycle
+    chosen = task or (task_of(recipe, overrides or ()) if recipe else CycleTask.cells)
+    name = recipe or RECIPES[chosen]
+    given = {"overrides": overrides or (), "spacing": spacing, "only": only_of(only), "overwrite": overwrite, "talk": talk()}
+    if chosen is CycleTask.cells:
+        from malpighi.tasks.cells.cycle import cycle as cycle_cells
 
-    result = run_cycle(
-        data, recipe, out, overrides=overrides or (), spacing=spacing, only=only_of(only), overwrite=overwrite, talk=talk()
-    )
+        if unlabelled:
+            raise RecipeError(
+                "--unlabelled is for --task ftu; a cycle of cells labels the cells of its own images, leave it out"
+            )
+        result = cycle_cells(data, name, out or Path("run-cells"), **given)
+    else:
+        from malpighi.tasks.ftu_cycle.cycle import cycle as cycle_masks
+
+        result = cycle_masks(data, name, out or Path("run-cycle"), unlabelled=unlabelled or (), **given)
     if json:
         print_json(result)
+
+
+def task_of(recipe: str, overrides: list[str] | tuple[str, ...] = ()) -> CycleTask:
+    """The task that a recipe is of."""
+    from malpighi.recipes.cells import CellsRecipe
+    from malpighi.recipes.load import kind_of, read_raw
+
+    return CycleTask.cells if kind_of(read_raw(recipe, overrides)) is CellsRecipe else CycleTask.ftu
