@@ -19,7 +19,7 @@ LIGHT = (32, 16, 16, 8, 8)
 def light(architecture: str, **others) -> ModelOptions:
     """The smallest network of an architecture."""
     own = {"widths": (8, 16, 32)} if architecture in WIDTHS else {"encoder": "resnet10t", "decoder_channels": LIGHT}
-    if architecture == "fpn":
+    if architecture in DECODERS and DECODERS[architecture].widths == 1:
         own["decoder_channels"] = (16,)
     return ModelOptions(architecture, **{"pretrained": "never", **own, **others})
 

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from malpighi.errors import RecipeError
-from malpighi.models.encoders import check_encoder, with_weights
+from malpighi.models.architectures import DECODERS, VOLUME, WIDTHS, Architecture
+from malpighi.models.contradictions import contradiction
 
 if TYPE_CHECKING:
     from malpighi.models.network import Network
-    from malpighi.models.unet2d import EncoderDecoder
 
 Pretrained = Literal["preferred", "required", "never"]
-Architecture = Literal[
-    "unet",
-    "unet++",
-    "fpn",
-    "manet",
-    "upernet",
-    "deeplabv3+",
-    "segformer",
-    "attention-unet",
-    "attention-unet3d",
-    "res-unet3d",
-    "dynunet",
-    "segresnet",
-]
 
 
 @dataclass(frozen=True)
@@ -46,17 +31,20 @@ class ModelOptions:
         pretrained: "preferred" warns and goes on with random weights where none can be had; "required" stops; "never".
             For other than 3 input channels `timm` repeats the published RGB weights of the first layer and scales them, so
             that k equal channels give what one gives (exactly where k is a multiple of 3).
-        decoder_channels: width of the decoder, coarse to fine (U-Net: one number a stage); empty: the architecture's own.
+        decoder_channels: width of the decoder: of "unet", "unet++" and "manet" five numbers, one a stage, coarse to fine; of "fpn",
+            "upernet", "deeplabv3+" and "segformer" one. Empty: the architecture's own.
         stem: of "unet": convolutions beside the encoder give the decoder full-resolution features (and those at half, where
             the encoder has none, as ConvNeXt). For objects a few voxels wide.
         widths: of networks without an encoder: channels of each stage, fine to coarse; each is at half the resolution of
             the one before. Empty: the architecture's own (`WIDTHS`).
         flat: of 3-D networks: so many of the first halvings leave z as it is; for voxels that are longer along z.
-        dropout: share of features dropped while training.
+        dropout: share of features dropped before the last convolution, while training; of networks without an encoder, in every
+            stage. The dilated convolutions of "deeplabv3+" and "aspp" have a half of their own.
         slices_in: 0: the network sees the image as it is; k: it is 2-D and sees k neighbouring slices of a volume as channels.
         slices_out: how many of those slices, the central ones, it segments: 1, or all k.
         repeat: each slice is given so many times, as equal channels.
-        attention: of "unet" and "unet++": attention in every decoder block: "scse" (Roy et al. 2018) or "cbam" (Woo et al. 2018).
+        attention: of "unet" and "unet++": attention in every decoder block: "scse" (Roy et al. 2018; on what a block takes and what
+            it gives) or "cbam" (Woo et al. 2018; on what it gives), of a sixteenth of the channels.
         bottleneck: "aspp": dilated convolutions side by side (1 … 4, Chen et al. 2017) between encoder and decoder of "unet".
         upsampling: of "unet": "nearest", or "pixelshuffle" (Shi et al. 2016, with ICNR weights) learnt stage by stage.
         join: of "unet": what the last convolution sees: "none", the last stage alone; "hypercolumn", every stage brought to 64
@@ -93,87 +81,13 @@ class ModelOptions:
     exclusive: bool = False
 
     def __post_init__(self) -> None:
-        for wrong in (_wrong_slices(self), _wrong_encoder(self), _wrong_widths(self)):
-            if wrong:
-                raise RecipeError(wrong)
+        if wrong := contradiction(self):
+            raise RecipeError(wrong)
 
     @property
     def rank(self) -> int:
         """Spatial axes of the images that the network takes: 3 of networks in 3-D and on slices of a volume, else 2."""
         return 3 if self.slices_in or self.architecture in VOLUME else 2
-
-
-WIDTHS: dict[str, tuple[int, ...]] = {
-    "attention-unet": (64, 128, 256, 512, 1024),
-    "attention-unet3d": (16, 32, 64, 128, 256),
-    "res-unet3d": (16, 32, 64, 128, 256),
-    "dynunet": (32, 64, 128, 256, 320),
-    "segresnet": (16, 32, 64, 128),
-}
-"""Networks without an encoder, and the widths of their stages: as published, but "res-unet3d", which is MONAI's usual one."""
-
-VOLUME = frozenset(WIDTHS) - {"attention-unet"}
-"""Networks in 3-D."""
-
-
-def _wrong_slices(options: ModelOptions) -> str:
-    k, m = options.slices_in, options.slices_out
-    if k < 0 or (k and k % 2 == 0 and m == 1):
-        return f"model.slices_in {k}: give an odd number, so that one slice is central, or 0 for none"
-    if m not in (1, max(1, k)):
-        return f"model.slices_out {m}: with model.slices_in = {k} it is 1{f' or {k}' if k > 1 else ''}"
-    if k and options.architecture in VOLUME:
-        return f'model.slices_in {k}: "{options.architecture}" is 3-D by itself; set model.slices_in = 0, or choose "unet"'
-    if options.repeat < 1 or (options.repeat > 1 and not k):
-        return f"model.repeat {options.repeat}: it repeats slices of a volume; set model.slices_in = 1, or model.repeat = 1"
-    return ""
-
-
-def _wrong_encoder(options: ModelOptions) -> str:
-    name = options.architecture
-    if options.stem and name != "unet":
-        return f'model.stem: "{name}" takes no stem; set model.architecture = "unet", or model.stem = false'
-    if name in WIDTHS and options.decoder_channels:
-        return f'model.decoder_channels {options.decoder_channels}: "{name}" has no encoder; give model.widths instead'
-    if name in WIDTHS and options.pretrained == "required":
-        return f'model.pretrained = "required": "{name}" has no published weights; set it to "never"'
-    return ""
-
-
-def _wrong_widths(options: ModelOptions) -> str:
-    name, widths = options.architecture, options.widths
-    if widths and name not in WIDTHS:
-        return f'model.widths {widths}: "{name}" has an encoder; give model.encoder and model.decoder_channels instead'
-    if widths and (len(widths) < 3 or min(widths) < 1):
-        return f"model.widths {widths}: give at least three positive numbers, fine to coarse"
-    if name == "segresnet" and any(b != 2 * a for a, b in itertools.pairwise(widths)):
-        return f"model.widths {widths}: of segresnet each is twice the one before, such as {WIDTHS[name]}"
-    allowed = len(widths or WIDTHS[name]) - 1 if name in VOLUME - {"segresnet"} else 0
-    if not 0 <= options.flat <= allowed:
-        return f'model.flat {options.flat}: of this "{name}" it lies between 0 and {allowed}'
-    return ""
-
-
-def _unet(options: ModelOptions) -> dict[str, object]:
-    extra: dict[str, object] = {"decoder_channels": options.decoder_channels} if options.decoder_channels else {}
-    return {"arch": "unet", **extra}
-
-
-def _unet_plus_plus(options: ModelOptions) -> dict[str, object]:
-    return {**_unet(options), "arch": "unetplusplus"}
-
-
-def _fpn(options: ModelOptions) -> dict[str, object]:
-    if len(options.decoder_channels) > 1:
-        raise RecipeError(f"model.decoder_channels {options.decoder_channels}: fpn takes one number, the pyramid's width")
-    extra: dict[str, object] = {"decoder_pyramid_channels": options.decoder_channels[0]} if options.decoder_channels else {}
-    return {"arch": "fpn", "decoder_dropout": options.dropout, **extra}
-
-
-DECODERS: dict[str, Callable[[ModelOptions], dict[str, object]]] = {"unet": _unet, "unet++": _unet_plus_plus, "fpn": _fpn}
-"""Decoders under which a `timm` encoder can stand, as segmentation-models-pytorch names and parametrises them."""
-
-DECODER_CHANNELS = (256, 128, 64, 32, 16)
 
 
 NO_VALUES: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -191,51 +105,31 @@ def build_network(
         values: of each attribute that the network tells, its values in order; "pixel_size" needs none.
 
     Raises:
-        RecipeError: no such encoder, or one without feature maps.
+        RecipeError: no such encoder, or one without the feature maps that the decoder takes; an attribute without values.
         DependencyError: `pretrained = "required"` and the weights cannot be had.
     """
     if not options.slices_in:
-        network = _whole(options, in_channels, classes)
-        network.exclusive = options.exclusive
-        return network
+        return _whole(options, in_channels, classes, classes, values)
     from malpighi.models.slices import SliceNetwork
 
     slices = (options.slices_in, options.slices_out)
-    plane = _whole(options, in_channels * options.slices_in * options.repeat, classes * options.slices_out)
-    plane.exclusive = options.exclusive
-    return SliceNetwork(plane, in_channels, classes, slices, options.repeat)
+    channels, logits = in_channels * options.slices_in * options.repeat, classes * options.slices_out
+    return SliceNetwork(_whole(options, channels, classes, logits, values), in_channels, classes, slices, options.repeat)
 
 
-def _whole(options: ModelOptions, in_channels: int, classes: int) -> Network:
+def _whole(options: ModelOptions, in_channels: int, classes: int, logits: int, values: Mapping[str, Sequence[str]]) -> Network:
+    """The network that slides through no slices: of `logits` output channels, which are classes, or classes × slices."""
     name = options.architecture
+    network: Network
     if name in DECODERS:
-        return _encoder_decoder(options, in_channels, classes)
-    from malpighi.models.volume import volume_network
+        from malpighi.models.unet2d import encoder_decoder
 
-    rank = 3 if name in VOLUME else 2
-    return volume_network(name, in_channels, classes, options.widths or WIDTHS[name], rank, options.flat, options.dropout)
+        network = encoder_decoder(options, in_channels, classes, logits, values)
+    else:
+        from malpighi.models.volume import volume_network
 
-
-def _encoder_decoder(options: ModelOptions, in_channels: int, classes: int) -> EncoderDecoder:
-    import segmentation_models_pytorch as smp
-
-    from malpighi.models.unet2d import EncoderDecoder, with_stem
-
-    arguments = DECODERS[options.architecture](options)
-    common = {"encoder_name": f"tu-{options.encoder}", "in_channels": in_channels, "classes": classes, **arguments}
-    check_encoder(options.encoder)
-    body = None
-    if options.pretrained != "never":
-        body = with_weights(lambda: smp.create_model(encoder_weights=True, **common), options.encoder, options.pretrained)
-    if body is None:
-        try:
-            body = smp.create_model(encoder_weights=None, **common)
-        except ValueError as error:
-            raise RecipeError(
-                f"model: {options.architecture} of {options.encoder} cannot be built ({str(error).rstrip('.')}); choose an encoder "
-                "with feature maps at five scales, such as resnet18, and as many decoder_channels"
-            ) from error
-    stride = int(body.encoder.output_stride)
-    if options.stem:
-        body = with_stem(body, in_channels, options.decoder_channels or DECODER_CHANNELS)
-    return EncoderDecoder(body, in_channels=in_channels, classes=classes, stride=stride, dropout=options.dropout)
+        rank = 3 if name in VOLUME else 2
+        widths = options.widths or WIDTHS[name]
+        network = volume_network(name, in_channels, logits, widths, rank, options.flat, options.dropout)
+    network.exclusive = options.exclusive
+    return network

@@ -27,9 +27,66 @@ def check_encoder(name: str) -> None:
 
     if timm.is_model(name):
         return
+    if name.startswith("mit_b"):
+        raise RecipeError(
+            f"model.encoder {name!r} is not a timm model: the licence of SegFormer's own encoders forbids most uses; take its near "
+            f"relative pvt_v2_b{name[5:6] if name[5:6] in '12345' else 0}"
+        )
     near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], timm.list_models(), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; `timm.list_models()` lists them"
     raise RecipeError(f"model.encoder {name!r} is not a timm model{hint}")
+
+
+def build_with_encoder(make: Callable[..., Any], encoder: str, pretrained: str, architecture: str) -> Any:
+    """A network of segmentation-models-pytorch round a `timm` encoder, with published weights where they are wanted and can be had.
+
+    Args:
+        make: (encoder_weights, **arguments of the encoder) → network.
+        encoder: name of the `timm` model.
+        pretrained: "preferred", "required" or "never".
+        architecture: for messages.
+
+    Raises:
+        RecipeError: no such encoder, or one that does not fit under this decoder or takes images of one size only.
+        DependencyError: "required" weights that cannot be had.
+    """
+    check_encoder(encoder)
+    own = {"strict_img_size": False} if encoder.startswith("swin") else {}
+    body = with_weights(lambda: make(True, **own), encoder, pretrained) if pretrained != "never" else None
+    if body is None:
+        try:
+            body = make(None, **own)
+        except (TypeError, AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+            need = (
+                "that can leave out their last halving" if architecture == "deeplabv3+" else "with feature maps at five scales"
+            )
+            raise RecipeError(
+                f"model: {architecture} of {encoder} cannot be built ({reason}); choose one of the encoders {need}, such as resnet18, "
+                "regnety_016 or convnext_tiny"
+            ) from error
+    _require_any_size(body.encoder, encoder)
+    return body
+
+
+def _require_any_size(body: Any, name: str) -> None:
+    """Try a small image that is not square: some encoders take images of the one size that they were published for."""
+    import torch
+
+    for module in body.modules():
+        if hasattr(module, "strict_img_size"):  # of CoaT, whose positions come from convolutions
+            module.strict_img_size = False
+    was, side = body.training, (64, 96)
+    try:
+        with torch.no_grad():
+            features = body.eval()(torch.zeros(1, body.out_channels[0], *side, device=next(body.parameters()).device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _mapless(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    finally:
+        body.train(was)
+    steps = [min(2**i, body.output_stride) for i in range(len(features))]
+    if any(tuple(x.shape[2:]) != (side[0] // step, side[1] // step) for x, step in zip(features, steps, strict=True)):
+        raise _mapless(name, f"of {side} it gives {', '.join(str(tuple(x.shape[2:])) for x in features[1:])}")
 
 
 def with_weights(make: Callable[[], Any], encoder: str, pretrained: str) -> Any:

@@ -70,10 +70,15 @@ def prepare(raw: Mapping[str, Any], survey: Survey) -> Prepared:
 
 def _require_network(recipe: Recipe, channels: int) -> None:
     """Refuse a network that cannot be built, or tiles that it cannot take, before the first step and not at the first validation."""
+    from malpighi.models.architectures import POOLED
     from malpighi.models.build import build_network
     from malpighi.tasks.image import require_stride
 
-    network = build_network(replace(recipe.model, pretrained="never"), channels, _outputs(recipe))
+    network = build_network(replace(recipe.model, pretrained="never"), channels, _outputs(recipe), _values(recipe))
+    if recipe.train.batch == 1 and recipe.model.architecture in POOLED:
+        raise RecipeError(
+            f'train.batch 1: "{recipe.model.architecture}" normalises the mean of each tile over the batch, so it takes 2 or more'
+        )
     require_stride(replace(recipe.predict, tile=recipe.data.tile), network.stride, "data.tile")
     if slices := getattr(network, "slices", None):  # in prediction the tile is a stack through which the slices slide
         depth = recipe.data.sides(3)[0]
@@ -86,6 +91,11 @@ def _require_network(recipe: Recipe, channels: int) -> None:
 def _outputs(recipe: Recipe) -> int:
     """What the network gives, as far as the recipe says it."""
     return len(recipe.instances.layers) or max(1, len(recipe.data.classes))
+
+
+def _values(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Values of each attribute that the network tells; any two, where the cases have not been looked at."""
+    return dict.fromkeys(recipe.model.tells, ("one", "another"))
 
 
 def machine_facts() -> MachineFacts:
@@ -159,7 +169,9 @@ def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) 
     filled.setdefault("model", {})["pretrained"] = "never"
     recipe = build(filled)
     shape = (recipe.train.batch, data.channels, *recipe.data.sides(data.rank))
-    seconds = time_steps(lambda: build_network(recipe.model, data.channels, _outputs(recipe)), shape, machine.device)
+    seconds = time_steps(
+        lambda: build_network(recipe.model, data.channels, _outputs(recipe), _values(recipe)), shape, machine.device
+    )
     return StepTimes(seconds)
 
 
