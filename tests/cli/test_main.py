@@ -56,8 +56,8 @@ def test_recipes_list_and_print(run):
     assert "auto" in listed["recipes"]
     assert run("recipes", "auto").stdout.startswith("# The default")
     assert run("recipes", "atuo").exit_code == 2
-    table = run("recipes").stdout
-    assert all(title.split(" (")[0] in table for title in TASKS.values())
+    table = " ".join(run("recipes").stdout.split())
+    assert all(title in table for title in TASKS.values())
     assert set(TASKS) == set(recipes_by_task())
     assert list(listed["recipes"]).index("kidney-2nd") < list(listed["recipes"]).index("kidney-10th")
 
