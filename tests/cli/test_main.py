@@ -56,7 +56,7 @@ def test_recipes_list_and_print(run):
     assert "auto" in listed["recipes"]
     assert run("recipes", "auto").stdout.startswith("# The default")
     assert run("recipes", "atuo").exit_code == 2
-    table = " ".join(run("recipes").stdout.split())
+    table = " ".join(run("recipes").stderr.split())
     assert all(title in table for title in TASKS.values())
     assert set(TASKS) == set(recipes_by_task())
     assert list(listed["recipes"]).index("kidney-2nd") < list(listed["recipes"]).index("kidney-10th")
