@@ -128,3 +128,23 @@ def test_a_gpu_gives_what_the_cpu_gives(shape: tuple[int, ...], out: tuple[int, 
     assert b.is_cuda
     assert (a.int() - b.cpu().int()).abs().float().mean() < 0.1
     assert (la != lb.cpu()).float().mean() < 1e-3
+
+
+def test_what_images_of_a_kind_cannot_be_given_is_refused() -> None:
+    for name in ("clahe", "transfer", "match"):
+        options = dataclasses.replace(PRESETS["none"], **{name: 1.0})
+        for images, targets in (batch((20, 20), np.uint16), batch((20, 20), channels=4), batch((6, 20, 20))):
+            with pytest.raises(RecipeError, match=rf"augment\.{name} = 1\.0"):
+                augment(images, targets, options, images.shape[2:], [1, 2])
+    with pytest.raises(RecipeError, match="for images, not volumes"):
+        augment(*batch((6, 20, 20)), dataclasses.replace(ALL, mixup=0.5), (6, 20, 20), [1, 2])
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (6, 12, 12)])
+def test_beyond_the_border_shares_are_nan_where_layers_are_255(shape: tuple[int, ...]) -> None:
+    images, targets = batch(shape)
+    options = dataclasses.replace(PRESETS["none"], shift=0.4, chance=1.0, outside="unlabelled")
+    _, labels = augment(images, targets, options, shape, [1, 2])
+    _, shares = augment(images, targets.astype(np.float32), options, shape, [1, 2])
+    assert (labels == 255).any()
+    np.testing.assert_array_equal(np.isnan(shares), labels == 255)

@@ -110,3 +110,36 @@ def test_blur_on_tensors_is_the_separable_gaussian(shape: tuple[int, ...]) -> No
     got = on_tensors(torch.from_numpy(image), [Colour(blur=1.0)])[0].numpy()
     for channel, values in enumerate(image[0]):
         np.testing.assert_allclose(got[channel], gaussian_filter(values, 1.0, mode="mirror", radius=2), atol=1e-5)
+
+
+def test_clahe_is_opencvs_on_lightness() -> None:
+    import cv2
+
+    image = cv2.GaussianBlur(rgb(1, 96), (0, 0), 3)
+    got = changed(image, Colour(clahe=2.0))
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lightness = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(lab[..., 0]))
+    np.testing.assert_array_equal(got, cv2.cvtColor(np.dstack([lightness, lab[..., 1:]]), cv2.COLOR_LAB2RGB))
+    assert got.std() > 1.2 * image.std()
+    grey = np.ascontiguousarray(image[..., :1])
+    np.testing.assert_array_equal(changed(grey, Colour(clahe=2.0))[..., 0], cv2.createCLAHE(2.0, (8, 8)).apply(grey[..., 0]))
+
+
+def test_clahe_on_tensors_is_the_same() -> None:
+    torch = pytest.importorskip("torch")
+    from malpighi.sampling.colour_torch import apply_colour as on_tensors
+
+    image = rgb(2, 64)
+    got = on_tensors(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], [Colour(clahe=3.0)])[0].numpy()
+    np.testing.assert_array_equal(got.transpose(1, 2, 0), changed(image, Colour(clahe=3.0)))
+
+
+def test_new_transforms_leave_the_draws_of_the_others_as_they_were() -> None:
+    plain = AugmentOptions(chance=1.0)
+    more = dataclasses.replace(plain, clahe=2.0, cutout=0.2)
+    a, b = draw_colour(stream(4), plain, 3), draw_colour(stream(4), more, 3)
+    np.testing.assert_array_equal(a.density, b.density)
+    assert (a.blur, a.noise, a.seed) == (b.blur, b.noise, b.seed)
+    assert 1 <= b.clahe <= 2
+    assert a.holes is None
+    assert b.holes is not None

@@ -153,3 +153,18 @@ def test_many_channels_are_warped_like_few() -> None:
         warp_item(image[c : c + 1], image[c : c + 1], warp, *one, "reflect")
         for several, single in zip(many, one, strict=True):
             np.testing.assert_array_equal(several[..., c], single[..., 0])
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_aspect_stretches_one_axis_against_the_other_and_keeps_the_area(rank: int) -> None:
+    options = dataclasses.replace(NONE, aspect=0.5, chance=1.0)
+    ratios = []
+    for seed in range(60):
+        warp = draw_warp(stream(seed), options, (32,) * rank)
+        scales = np.diag(warp.matrix)
+        np.testing.assert_allclose(warp.matrix, np.diag(scales))
+        np.testing.assert_allclose(np.prod(scales), 1)
+        np.testing.assert_allclose(scales[: rank - 2], 1)
+        ratios.append(scales[-1] / scales[-2])
+    assert 1 / 1.5 - 1e-9 <= min(ratios) < 0.75
+    assert 1.35 < max(ratios) <= 1.5 + 1e-9

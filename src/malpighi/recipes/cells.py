@@ -95,6 +95,13 @@ class StageOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.balance <= 1:
             raise RecipeError(f"balance {self.balance}: from 0 (as they come) to 1 (all labels alike)")
+        for name in ("clahe", "transfer", "match", "blend", "cutmix", "mixup"):
+            if getattr(self.augment, name):
+                raise RecipeError(
+                    f"augment.{name} = {getattr(self.augment, name)} is for stained tissue, not for cells' channels; set it to 0"
+                )
+        if self.augment.cutout and self.augment.cutout_fill == "white":
+            raise RecipeError("augment.cutout_fill = 'white': fluorescence has no glass; use 'black' or 'mean'")
 
 
 @dataclass(frozen=True)
