@@ -6,7 +6,7 @@ import scipy.ndimage
 from malpighi.geometry import Box, Spacing
 from malpighi.inference.store import PredictionStore
 from malpighi.objects.measure import ObjectOptions
-from malpighi.tasks.after import drop_specks
+from malpighi.tasks.after import clean_masks
 
 
 def test_specks_are_dropped_everywhere_and_large_objects_stay(tmp_path):
@@ -25,6 +25,6 @@ def test_specks_are_dropped_everywhere_and_large_objects_stay(tmp_path):
     with PredictionStore(tmp_path / "out", shape, Spacing.um(2.0, 2), ["gland"], [0.5]) as store:
         for box in Box.of_shape(shape).split(store.align):
             store.add(box, mask[box.slices][None].astype(np.float32))
-        drop_specks(store, Spacing.um(2.0, 2), ObjectOptions(min_area=400.0))
+        clean_masks(store, Spacing.um(2.0, 2), ObjectOptions(min_area=400.0))
         kept = store.read_mask(0)(Box.of_shape(shape))
     np.testing.assert_array_equal(kept.astype(bool), wanted)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -27,6 +27,7 @@ LABELS = "labels.ome.zarr"
 PROBABILITIES = "probabilities.ome.zarr"
 _CONFIDENCE = "unfinished-confidence.zarr"
 _UNDECIDED = "unfinished-probabilities.zarr"
+_BEFORE = "unfinished-masks.zarr"
 _BEGUN = "unfinished.json"
 _DONE = "unfinished.log"
 _SHARD: dict[int, tuple[int | tuple[int, ...], int | tuple[int, ...]]] = {
@@ -34,6 +35,18 @@ _SHARD: dict[int, tuple[int | tuple[int, ...], int | tuple[int, ...]]] = {
     3: ((32, 64, 64), ALIGN[3]),
 }
 """Chunks and shards by rank; a shard is what `predict` gives away at a time."""
+
+
+ReadMask = Callable[[int], Callable[[Box], np.ndarray]]
+"""Number of a class → reads boxes of its mask, (*spatial)."""
+
+
+class _Log(NamedTuple):
+    """What an unfinished prediction has: boxes, damage met, and steps that are done."""
+
+    done: list[Box]
+    damage: list[Damage]
+    steps: set[str]
 
 
 class PredictionStore:
@@ -56,6 +69,7 @@ class PredictionStore:
     Attributes:
         align: shape of the boxes that `add` takes: give it to `predict`.
         done: boxes that need not be predicted again: give them to `predict`.
+        everywhere: `read_probability` knows probabilities outside of masks too.
         damage: parts of the image that could not be read, also by the runs before this one, in order of position.
     """
 
@@ -69,6 +83,7 @@ class PredictionStore:
         *,
         probabilities: bool = False,
         top: float = 0.0,
+        everywhere: bool = False,
         layers: Sequence[str] = (),
         fingerprint: Mapping[str, Any] | None = None,
         overwrite: bool = False,
@@ -81,6 +96,7 @@ class PredictionStore:
             thresholds: one a class; a voxel belongs to it where its probability is at least this.
             top: where not 0, instead of `thresholds`: so many per cent of the image's voxels are of each class. Masks are
                 written when all of them are known, by `decide`.
+            everywhere: until `finish`, `read_probability` knows probabilities outside of masks too: for steps that let masks grow.
             layers: of `add`, where these are no classes: they are kept as probabilities are, and `read_layers` gives them
                 back. The label image of the one class takes 32 bits, and is for the caller to write.
             fingerprint: what the result depends on (see `file_fingerprint`), as JSON would hold it: a run goes on only
@@ -113,7 +129,7 @@ class PredictionStore:
             )
             for name in classes
         ]
-        self._keeps = probabilities
+        self._keeps, self.everywhere = probabilities, probabilities or everywhere
         self._layers = bool(layers)
         kept = PROBABILITIES if probabilities else _CONFIDENCE
         self._probabilities = ZarrWriter(
@@ -123,7 +139,7 @@ class PredictionStore:
         undecided = self.path / _UNDECIDED
         self._kept = Kept(undecided, shape, spacing, classes, chunk=chunk, shard=shard, resume=resumed) if top else None
         self.align = self._labels[0].shard
-        done, damage = self._read_log()
+        done, damage, self._steps = self._read_log()
         self.done = frozenset(done)
         self._damage = {(found.level, found.box): found for found in damage}
         self._count = len(self.done)
@@ -169,14 +185,40 @@ class PredictionStore:
             limits = np.array(self._kept.limits(self.top), np.float32)
             self.thresholds = limits / np.float32(LEVELS)
             try:
-                for box in Box.of_shape(self.shape).split(self.align):
-                    levels = self._kept.read(box)
-                    masks = levels >= limits.reshape(-1, *[1] * len(self.shape))
-                    self._write_masks(box, masks, levels / np.float32(LEVELS))
+                if "decide" not in self._steps:  # or a step after this one has changed the masks already
+                    self._write_decided(self._kept, limits)
+                    self._mark("decide")
             except OSError as error:
                 raise self._explained(error) from error
         self._decided = True
         return self.thresholds
+
+    def change(self, step: str, work: Callable[[ReadMask], None], *, copy: bool = False) -> None:
+        """Let `work` change the masks, once: a run that was stopped leaves out the steps that are done and begins the one under way again.
+
+        Call it when all boxes were added, before `finish_masks`, always in the same order.
+
+        Args:
+            step: tells it from other steps.
+            work: is given `read_mask`, and changes boxes by `write_mask`.
+            copy: `work` reads the masks as they were before it, whatever it has written, also when it begins again: for work whose
+                result is another where it meets masks that it has half changed, or reads beside the box that it writes. Costs a copy
+                of the masks, which `finish` takes away.
+
+        Raises:
+            OutputError: boxes are missing, or the folder cannot be written.
+        """
+        self.decide()
+        if step in self._steps:
+            return
+        try:
+            if copy and f"before {step}" not in self._steps:
+                self._copy_masks()
+                self._mark(f"before {step}")
+            work(self._read_before if copy else self.read_mask)
+            self._mark(step)
+        except OSError as error:
+            raise self._explained(error) from error
 
     def finish_masks(self) -> None:
         """Add the coarser levels: masks and probabilities can be read from here on.
@@ -214,7 +256,10 @@ class PredictionStore:
         return lambda box: np.asarray(masks[box.slices])
 
     def read_probability(self, index: int) -> Callable[[Box], np.ndarray]:
-        """Reads boxes of a class's probability where its mask is 1: (*spatial) uint8, 255 stands for 1."""
+        """Reads boxes of a class's probability, (*spatial) uint8, 255 stands for 1: where its mask was 1 when it was added, else 0;
+        everywhere where the store keeps them `everywhere`.
+        """
+        self._wait()
         probabilities = _level0(self._probabilities)
         return lambda box: np.asarray(probabilities[(index, *box.slices)])
 
@@ -261,7 +306,7 @@ class PredictionStore:
             if not self.path.is_dir():
                 raise OutputError(f"{self.path}: exists and is not a folder; choose another output")
             if begun.exists() and not (self.path / MANIFEST).exists():
-                if self._read_log()[0]:  # else there is nothing to go on with, and nothing to lose
+                if self._read_log().done:  # else there is nothing to go on with, and nothing to lose
                     if different := differences(_read_json(begun), self._identity):
                         raise OutputError(
                             f"{self.path}: holds an unfinished prediction with another {', '.join(different)}; "
@@ -286,7 +331,7 @@ class PredictionStore:
         """Remove what only an unfinished prediction needs."""
         for name in (_DONE, _BEGUN):
             (self.path / name).unlink(missing_ok=True)
-        for name in (_CONFIDENCE, _UNDECIDED):
+        for name in (_CONFIDENCE, _UNDECIDED, _BEFORE):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _clear(self) -> None:
@@ -297,21 +342,45 @@ class PredictionStore:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
 
-    def _read_log(self) -> tuple[list[Box], list[Damage]]:
-        """Boxes that are done, and the damage met on the way."""
+    def _read_log(self) -> _Log:
+        """Boxes and steps that are done, and the damage met on the way."""
         log = self.path / _DONE
         if not log.exists():
-            return [], []
+            return _Log([], [], set())
         complete = log.read_bytes().rpartition(b"\n")[0]
         os.truncate(log, len(complete) + bool(complete))  # the last line may be cut off
-        done, damage = [], []
+        read = _Log([], [], set())
         for line in complete.splitlines():
             match json.loads(line):
                 case [start, size]:
-                    done.append(Box(tuple(start), tuple(size)))
+                    read.done.append(Box(tuple(start), tuple(size)))
                 case {"level": level, "box": [start, size], "reason": reason}:
-                    damage.append(Damage(level, Box(tuple(start), tuple(size)), reason))
-        return done, damage
+                    read.damage.append(Damage(level, Box(tuple(start), tuple(size)), reason))
+                case {"step": step}:
+                    read.steps.add(step)
+        return read
+
+    def _mark(self, step: str) -> None:
+        self._log.write(json.dumps({"step": step}) + "\n")
+        self._log.flush()
+        self._steps.add(step)
+
+    def _copy_masks(self) -> None:
+        """The masks as they are, into an array beside them."""
+        chunk, shard = _SHARD[min(len(self.shape), 3)]
+        image = self._labels[0]
+        layout: dict[str, Any] = {"channels": self.classes, "chunk": chunk, "shard": shard, "overwrite": True}
+        copy = ZarrWriter(self.path / _BEFORE, self.shape, image.spacing, image.dtype, **layout)
+        reads = [self.read_mask(k) for k in range(len(self.classes))]
+        for box in Box.of_shape(self.shape).split(self.align):
+            copy.write(box, np.stack([read(box) for read in reads]))
+
+    def _read_before(self, index: int) -> Callable[[Box], np.ndarray]:
+        """Reads boxes of a class's mask as `_copy_masks` found it."""
+        import zarr
+
+        masks: Any = zarr.open_array(self.path / _BEFORE / "0", mode="r")
+        return lambda box: np.asarray(masks[(index, *box.slices)])
 
     def _write(self, box: Box, probabilities: np.ndarray, damage: Iterable[Damage]) -> None:
         try:
@@ -330,11 +399,18 @@ class PredictionStore:
             raise self._explained(error) from error
         self._count += 1
 
+    def _write_decided(self, kept: Kept, limits: np.ndarray) -> None:
+        """Write the masks of all voxels that reach the levels `limits`, (class,)."""
+        for box in Box.of_shape(self.shape).split(self.align):
+            levels = kept.read(box)
+            masks = levels >= limits.reshape(-1, *[1] * len(self.shape))
+            self._write_masks(box, masks, levels / np.float32(LEVELS))
+
     def _write_masks(self, box: Box, masks: np.ndarray, probabilities: np.ndarray) -> None:
         for image, mask in zip(self._labels, masks, strict=True):
             image.write(box, mask.view(np.uint8))
         eighth = np.rint(probabilities * 255).astype(np.uint8)
-        self._probabilities.write(box, eighth if self._keeps else eighth * masks)
+        self._probabilities.write(box, eighth if self.everywhere else eighth * masks)
 
     def _wait(self) -> None:
         if self._writing is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,21 +14,23 @@ from malpighi.annotations.geojson import write_geojson
 from malpighi.geometry import Shape
 from malpighi.images import Source
 from malpighi.inference.store import PredictionStore
-from malpighi.objects.measure import find_numbered_objects, find_objects
+from malpighi.objects.measure import ObjectOptions, find_numbered_objects, find_objects
 from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
-from malpighi.tasks.model import Model
+from malpighi.tasks.run import Inputs
 from malpighi.tasks.talk import Talk
 
 OBJECTS, OUTLINES, REPORT = "objects.parquet", "objects.geojson.gz", "report.html"
 
 
-def write_objects(store: PredictionStore, source: Source, model: Model, advance: Callable[..., None]) -> dict[str, int]:
+def write_objects(
+    store: PredictionStore, source: Source, inputs: Inputs, options: ObjectOptions, advance: Callable[..., None]
+) -> dict[str, int]:
     """Measure every class's objects: objects.parquet; of images outline them too, objects.geojson.gz. Counts by class.
 
-    GeoJSON knows no third axis: objects of a volume are rows of the table, and voxels of labels.ome.zarr.
+    Masks are taken as they are: what `clean_masks` left out of them, or filled, is so in table and outlines. GeoJSON knows no third axis: objects of a volume are rows of the table, and voxels of labels.ome.zarr.
     """
-    inputs = model.run.inputs
+    options = options if inputs.layers else replace(options, min_area=0.0, fill_holes=0.0)
     counts = dict.fromkeys(inputs.classes, 0)
 
     def shapes(table: ObjectTable) -> Iterator[Shape]:
@@ -35,7 +38,7 @@ def write_objects(store: PredictionStore, source: Source, model: Model, advance:
             mask, probability = store.read_mask(k), store.read_probability(k)
             before = table.rows
             find = find_numbered_objects if inputs.layers else find_objects
-            yield from table.record(find(mask, source.space, inputs.spacing, name, model.objects, probability))
+            yield from table.record(find(mask, source.space, inputs.spacing, name, options, probability))
             counts[name] = table.rows - before
             advance()
 

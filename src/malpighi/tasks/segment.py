@@ -78,7 +78,7 @@ def segment(
     paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
         with open_image(path, spacing=starter_spacing(path, spacing) if in_pixels else spacing) as source:
-            inputs = model.run.inputs
+            inputs = model.run.inputs.at(source, model.predict)
             inputs.check(with_channels(source, model.run.recipe, inputs.channels))
     results, failed = [], []
     for path in paths:

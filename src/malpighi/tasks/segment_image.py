@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,23 @@ from malpighi.geometry import Spacing
 from malpighi.images import Source
 from malpighi.inference.progress import Progress
 from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
-from malpighi.tasks.after import drop_specks, number_objects
+from malpighi.tasks.after import clean_masks, needs_everywhere, number_objects
 from malpighi.tasks.image import predict_image, prepare_source
 from malpighi.tasks.model import Model
 from malpighi.tasks.object_files import OUTLINES, REPORT, write_objects, write_report
+from malpighi.tasks.run import Inputs
 from malpighi.tasks.talk import Talk, peak_memory_mb
 from malpighi.tasks.within import Within
+
+_LATER = {
+    "predict.gate": 0.0,
+    "predict.across": 0,
+    "predict.one_class": False,
+    "objects.otsu": 0.0,
+    "objects.energy": 0.0,
+    "objects.temperature": 1.0,
+}
+"""Options that came later, as they were before: they are not said, so that predictions from before them stand."""
 
 
 def segment_image(
@@ -29,20 +40,25 @@ def segment_image(
     folder: Path,
     *,
     within: Within | None = None,
+    thresholds: Sequence[float] | None = None,
     overwrite: bool = False,
     report: bool = True,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
-    """Segment one open image into `folder`; see `segment`."""
-    talk = talk or Talk()
-    inputs, options = model.run.inputs, model.predict
-    source = prepare_source(source, model.run.recipe, talk, inputs.channels)
+    """Segment one open image into `folder`; see `segment`.
+
+    Args:
+        thresholds: of this image, one a class, instead of the recipe's.
+    """
+    talk, options = talk or Talk(), model.predict
+    source = prepare_source(source, model.run.recipe, talk, model.run.inputs.channels)
+    inputs = model.run.inputs.at(source, options)
     inputs.check(source)
     began = time.monotonic()
     fingerprint = _fingerprint(model, source, path, within)
     shape = source.space.shape_at(inputs.spacing)
-    thresholds = (model.instances.foreground,) if inputs.layers else options.limits(len(inputs.classes))
-    asked = identity(shape, inputs.spacing, inputs.classes, thresholds, options.probabilities, fingerprint)
+    limits = _limits(model, thresholds)
+    asked = identity(shape, inputs.spacing, inputs.classes, limits, options.probabilities, fingerprint)
     progress = Progress()
     finished = None if overwrite else finished_manifest(folder, asked)
     if finished:
@@ -55,9 +71,10 @@ def segment_image(
         shape,
         inputs.spacing,
         inputs.classes,
-        thresholds,
+        limits,
         probabilities=options.probabilities,
         top=options.top,
+        everywhere=needs_everywhere(model.objects),
         layers=inputs.layers,
         fingerprint=fingerprint,
         overwrite=overwrite,
@@ -80,14 +97,9 @@ def segment_image(
             )
             for box, probabilities in boxes:
                 store.add(box, probabilities, source.damage)
-        limits = store.decide()
-        if inputs.layers:
-            number_objects(store, model, talk)
-        else:
-            drop_specks(store, inputs.spacing, model.objects)
-        store.finish_masks()
-        with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
-            objects = write_objects(store, source, model, advance)
+        decided = store.decide()
+        # masks are as thresholds make them: what else says where objects are changes them here, as a `store.change` of its own
+        objects = make_objects(store, source, model, inputs, talk)
         facts: dict[str, Any] = {
             "run": str(model.run.path),
             "tiles": progress.tiles,
@@ -96,7 +108,7 @@ def segment_image(
             "stage_seconds": {name: round(value, 2) for name, value in progress.seconds.items()},
             "peak_memory_mb": peak_memory_mb(),
             "device": model.device,
-            "thresholds": dict(zip(inputs.classes, limits.tolist(), strict=True)),
+            "thresholds": dict(zip(inputs.classes, decided.tolist(), strict=True)),
             "objects": objects,
             **({"instances": True} if inputs.layers else {}),
             "outlines": OUTLINES if source.space.rank == 2 else None,
@@ -110,18 +122,46 @@ def segment_image(
     return {**facts, "output": str(folder)}
 
 
+def make_objects(store: PredictionStore, source: Source, model: Model, inputs: Inputs, talk: Talk) -> dict[str, int]:
+    """From thresholded masks (or layers) to tidy ones, finished, and the files of their objects. Counts by class.
+
+    Args:
+        inputs: of this image, see `Inputs.at`.
+    """
+    if inputs.layers:
+        number_objects(store, model, inputs.spacing, talk)
+    else:
+        clean_masks(store, inputs.spacing, model.objects, talk, one_class=model.predict.one_class)
+    store.finish_masks()
+    with talk.bar("outlining objects", total=len(inputs.classes)) as advance:
+        return write_objects(store, source, inputs, model.objects, advance)
+
+
+def _limits(model: Model, thresholds: Sequence[float] | None) -> tuple[float, ...]:
+    """The threshold of each class.
+
+    Raises:
+        RecipeError: another number of thresholds than of classes, or one outside of 0 … 1.
+    """
+    if model.run.inputs.layers:
+        return (model.instances.foreground,)
+    options = model.predict if thresholds is None else replace(model.predict, thresholds=tuple(thresholds))
+    return options.limits(len(model.run.inputs.classes))
+
+
 def _fingerprint(model: Model, source: Source, path: Path, within: Within | None) -> dict[str, Any]:
     """What a prediction depends on besides its grid and thresholds: the same again, and it can go on or stand."""
-    options = ("tile", "overlap", "window", "batch", "flips", "average", "top", "skip_blank")
+    predict = ("tile", "overlap", "window", "batch", "flips", "average", "top", "skip_blank", "gate", "across", "one_class")
+    options = {
+        **{f"predict.{k}": getattr(model.predict, k) for k in predict},
+        **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
+        **({f"instances.{k}": value for k, value in asdict(model.instances).items()} if model.run.inputs.layers else {}),
+    }
     return {
         "within": within.told if within else None,
         "image": {**file_fingerprint(path), "shape": list(source.shape), "spacing": _spacing(source.space.spacing)},
         "weights": model.digest,
-        "options": {
-            **{f"predict.{k}": getattr(model.predict, k) for k in options},
-            **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
-            **({f"instances.{k}": value for k, value in asdict(model.instances).items()} if model.run.inputs.layers else {}),
-        },
+        "options": {key: value for key, value in options.items() if _LATER.get(key) != value},
     }
 
 
