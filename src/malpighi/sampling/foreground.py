@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from malpighi.annotations.base import Annotation
 from malpighi.geometry import Box, Spacing
+from malpighi.sampling.labelled import Labelled, find_cells
 from malpighi.sampling.seeds import stream
 
 
@@ -26,7 +28,12 @@ class Foreground:
 
 
 def find_foreground(
-    annotation: Annotation, spacing: Spacing, tile: tuple[int, ...], most: int = 2000, block: int | None = None
+    annotation: Annotation,
+    spacing: Spacing,
+    tile: tuple[int, ...],
+    most: int = 2000,
+    block: int | None = None,
+    advance: Callable[[float], object] = lambda part: None,
 ) -> Foreground:
     """Find points of every class, spread evenly over its area, in one pass block by block.
 
@@ -37,6 +44,7 @@ def find_foreground(
         tile: size of the training tile in voxels of `spacing`.
         most: points kept a class; a random choice where there are more.
         block: side of the boxes that are rasterised; 2048 in 2-D, 256 in 3-D where None.
+        advance: called with the part of the image that is done, block by block; they add up to 1.
     """
     shape = annotation.space.shape_at(spacing)
     cell = tuple(max(1, t // 8) for t in tile)
@@ -51,8 +59,20 @@ def find_foreground(
             inside = layer == 1
             voxels[name] += int(np.count_nonzero(inside))
             found[name].append(_one_a_cell(inside, cell, order) + box.start)
+        advance(box.volume / math.prod(shape))
     points = {name: _at_most(np.concatenate(parts), most) for name, parts in found.items()}
     return Foreground(points, voxels)
+
+
+def find_held(
+    annotation: Annotation, spacing: Spacing, tile: tuple[int, ...], advance: Callable[[float], object] = lambda part: None
+) -> Labelled:
+    """The cells, an eighth of the tile wide, that hold foreground of any class: whether a box does is then a look at 64 cells.
+
+    A box holds foreground if a cell that lies in it as a whole does. What reaches into the outer eighth of a box alone is not seen:
+    a sliver of an object at the border teaches little.
+    """
+    return find_cells(annotation, spacing, tile, lambda layers: layers == 1, advance)
 
 
 def _one_a_cell(inside: np.ndarray, cell: tuple[int, ...], order: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,24 +51,40 @@ class Labelled:
         return Box(corner, self.cell).clip(self.shape)
 
 
-def find_labelled(annotation: Annotation, spacing: Spacing, tile: tuple[int, ...]) -> Labelled:
+def find_labelled(
+    annotation: Annotation, spacing: Spacing, tile: tuple[int, ...], advance: Callable[[float], object] = lambda part: None
+) -> Labelled:
     """Look through the whole annotation, block by block, in cells of an eighth of the tile.
 
     Args:
         tile: size of training tiles in voxels of `spacing`.
+        advance: called with the part of the image that is done, block by block; they add up to 1.
     """
+    return find_cells(annotation, spacing, tile, lambda layers: layers != UNLABELLED, advance)
+
+
+def find_cells(
+    annotation: Annotation,
+    spacing: Spacing,
+    tile: tuple[int, ...],
+    wanted: Callable[[np.ndarray], np.ndarray],
+    advance: Callable[[float], object] = lambda part: None,
+) -> Labelled:
+    """`find_labelled`, of the voxels where `wanted` is true of a layer: (class, *spatial) uint8 → bool."""
     shape = annotation.space.shape_at(spacing)
     cell = tuple(max(1, t // 8) for t in tile)
     cells = np.zeros([-(-n // c) for n, c in zip(shape, cell, strict=True)], bool)
-    for box in _blocks(shape, cell):
-        told = (annotation.rasterise(box, spacing) != UNLABELLED).any(0)
+    for box in blocks_of(shape, cell):
+        told = wanted(annotation.rasterise(box, spacing)).any(0)
         grown = np.pad(told, [(0, -n % c) for n, c in zip(told.shape, cell, strict=True)])
         split = grown.reshape([v for n, c in zip(grown.shape, cell, strict=True) for v in (n // c, c)])
         at = tuple(slice(a // c, -(-b // c)) for a, b, c in zip(box.start, box.stop, cell, strict=True))
         cells[at] = split.any(axis=tuple(range(1, 2 * len(cell), 2)))
+        advance(box.volume / math.prod(shape))
     return Labelled(cells, cell, shape)
 
 
-def _blocks(shape: tuple[int, ...], cell: tuple[int, ...]) -> Iterator[Box]:
+def blocks_of(shape: tuple[int, ...], cell: tuple[int, ...]) -> Iterator[Box]:
+    """An image in the boxes in which it is gone through, cut along cells: some 2048 wide in 2-D, 256 in 3-D."""
     side = 2048 if len(shape) == 2 else 256
     yield from Box.of_shape(shape).split(tuple(max(c, side // c * c) for c in cell))
