@@ -38,3 +38,18 @@ class BoxOptions:
                 raise RecipeError(f"boxes.{name} {getattr(self, name)}: a share between 0 and 1")
         if self.steps < 1 or self.rate <= 0:
             raise RecipeError(f"boxes.steps {self.steps} and boxes.rate {self.rate}: both are more than 0")
+
+
+def require_boxes_fit(options: BoxOptions, task: str, rank: int = 2) -> None:
+    """Refuse a detector where it has nothing to do.
+
+    Raises:
+        RecipeError: masks are not of functional tissue units in images.
+    """
+    if options.kind == "none" or (task == "ftu" and rank == 2):
+        return
+    what = "volumes" if rank != 2 else f'task "{task}"'
+    raise RecipeError(
+        f'boxes.kind = "{options.kind}": a detector goes with the masks of task "ftu" in 2-D images, not with {what}; set '
+        'boxes.kind = "none"'
+    )

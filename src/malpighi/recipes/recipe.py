@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
 from malpighi.inference.options import PredictOptions
-from malpighi.models.boxes import BoxOptions
-from malpighi.models.build import ModelOptions
+from malpighi.models.boxes import BoxOptions, require_boxes_fit
+from malpighi.models.build import WIDTHS, ModelOptions
 from malpighi.models.loss_fit import require_loss_fits
 from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
@@ -137,3 +137,5 @@ class Recipe:
             )
         require_fitting(self.task, self.model, self.predict, self.objects)
         require_loss_fits(self.loss, self.model)
+        require_boxes_fit(self.boxes, self.task)
+        self.optim.require_encoder(self.model.architecture not in WIDTHS)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from malpighi.errors import RecipeError
 from malpighi.images.cache import tiles
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import Forward
+from malpighi.models.boxes import BoxOptions
 from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
 from malpighi.tasks.image import forward_of, require_stride, tile_stride
 from malpighi.tasks.instances import require_instances
 from malpighi.tasks.run import TrainedRun, open_run
 
-_AFTER = ("predict", "objects", "instances")  # sections of a recipe that can change after training
+_AFTER = ("predict", "objects", "instances", "boxes")  # sections of a recipe that can change after training
+_TRAINED = ("instances.kind", "boxes.kind", "boxes.encoder", "boxes.steps", "boxes.rate")  # values there that cannot
 TILE_CACHE_BYTES = 64 * 2**20
 """Decoded file tiles that are kept while segmenting: each is needed by neighbouring tiles only, unlike in training."""
 
@@ -34,6 +36,7 @@ class Model:
     device: str
     digest: str
     stride: tuple[int, ...]
+    boxes: BoxOptions = field(default_factory=BoxOptions)
 
 
 def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = False) -> Model:
@@ -48,7 +51,7 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     recipe = opened.recipe
     if overrides:
         for override in overrides:
-            if override.partition(".")[0] not in _AFTER or override.startswith("instances.kind"):
+            if override.partition(".")[0] not in _AFTER or override.startswith(_TRAINED):
                 raise RecipeError(
                     f"--set {override}: only {', '.join(f'{name}.*' for name in _AFTER)} can change after training, but not what "
                     "the network gives; train again for the rest"
@@ -65,4 +68,4 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     axes = recipe.data.axes
     forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last, axes)
     digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
-    return Model(opened, forward, predict, recipe.objects, recipe.instances, device, digest, stride)
+    return Model(opened, forward, predict, recipe.objects, recipe.instances, device, digest, stride, recipe.boxes)

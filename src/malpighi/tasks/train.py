@@ -19,6 +19,7 @@ from malpighi.sampling.cases import Case, CaseTable, open_case
 from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.survey import digest, survey
+from malpighi.tasks.boxes.train import train_boxes
 from malpighi.tasks.claim import claim
 from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
@@ -160,6 +161,7 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
         save_augmented(run, material.batches)
         before = time.monotonic() - began
         result = _fit(material, recipe, run, talk)
+        boxes = None if result.stopped == "interrupted" else train_boxes(material, recipe, run, talk)
     scoring = time.monotonic()
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -167,8 +169,10 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
     score_held_out(run, [table.cases[i] for i in fold.validation], material.inputs.classes, talk)
     # of all sittings: a run that was interrupted has trained before this process began
     seconds = before + result.train_seconds + result.validation_seconds + time.monotonic() - scoring
+    seconds += boxes["train_seconds"] + boxes["validation_seconds"] if boxes else 0
     best = _best(run, result)
     summary = {"run": str(run), **_summary(result, material.inputs, recipe, fold), **best, "seconds": round(seconds, 1)}
+    summary |= {"boxes": boxes} if boxes else {}
     write_json(run / SUMMARY, summary)
     talk.say(f"report: {write_training_report(run)}")
     return summary
@@ -212,7 +216,8 @@ def _judged(material: Material, recipe: Recipe, device: str) -> tuple[Loss, Call
     from malpighi.tasks.validation import Validator
 
     task = ftu_task(recipe, len(inputs.classes))
-    return task.loss, Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes).quick
+    judge = Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes, recipe.objects)
+    return task.loss, judge.quick
 
 
 def said(recipe: Recipe) -> str:
