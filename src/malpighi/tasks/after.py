@@ -101,8 +101,9 @@ class _Masks:
         """
         for whole in Box.of_shape(self.store.shape).split(self.block):
             mask = change(whole) if needed else None
-            for box in whole.split(self.store.align) if mask is not None else ():
-                self.store.write_mask(k, box, mask[box.relative_to(whole.start).slices])
+            if mask is not None:
+                for box in whole.split(self.store.align):
+                    self.store.write_mask(k, box, mask[box.relative_to(whole.start).slices])
             self.advance()
 
 
