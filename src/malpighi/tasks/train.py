@@ -216,8 +216,8 @@ def _judged(material: Material, recipe: Recipe, device: str) -> tuple[Loss, Call
     from malpighi.tasks.validation import Validator
 
     task = ftu_task(recipe, len(inputs.classes))
-    judge = Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes, recipe.objects)
-    return task.loss, judge.quick
+    validator = Validator(material.held, inputs, task, recipe.predict, device, options, recipe.data.axes, recipe.objects)
+    return task.loss, validator.quick
 
 
 def said(recipe: Recipe) -> str:
