@@ -154,7 +154,7 @@ def predict_image(
         len(inputs.outputs),
         fitted,
         region=region,
-        keep=_kept(source, inputs, options, within),
+        keep=kept_tiles(source, inputs, options, within),
         align=align,
         done=done,
         progress=progress,
@@ -166,7 +166,7 @@ def predict_image(
         yield box, probabilities
 
 
-def _kept(source: Source, inputs: Inputs, options: PredictOptions, within: Hull | None) -> Callable[[Box], bool] | None:
+def kept_tiles(source: Source, inputs: Inputs, options: PredictOptions, within: Hull | None) -> Callable[[Box], bool] | None:
     """Which tiles are predicted: those of a volume all, or those that reach into the hull; of a slide, those with tissue."""
     if within is not None:
         return lambda box: within.any(box, inputs.spacing)

@@ -15,6 +15,7 @@ from malpighi.images import Source
 from malpighi.inference.progress import Progress
 from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
 from malpighi.tasks.after import clean_masks, needs_everywhere, number_objects
+from malpighi.tasks.boxes.mend import boxes_identity, mend_masks
 from malpighi.tasks.image import predict_image, prepare_source
 from malpighi.tasks.model import Model
 from malpighi.tasks.object_files import OUTLINES, REPORT, write_objects, write_report
@@ -74,7 +75,7 @@ def segment_image(
         limits,
         probabilities=options.probabilities,
         top=options.top,
-        everywhere=needs_everywhere(model.objects),
+        everywhere=needs_everywhere(model.objects) or model.boxes.kind != "none",
         layers=inputs.layers,
         fingerprint=fingerprint,
         overwrite=overwrite,
@@ -99,6 +100,7 @@ def segment_image(
                 store.add(box, probabilities, source.damage)
         decided = store.decide()
         # masks are as thresholds make them: what else says where objects are changes them here, as a `store.change` of its own
+        mend_masks(store, model, source, inputs, talk, within.hull if within else None)
         objects = make_objects(store, source, model, inputs, talk)
         facts: dict[str, Any] = {
             "run": str(model.run.path),
@@ -156,6 +158,7 @@ def _fingerprint(model: Model, source: Source, path: Path, within: Within | None
         **{f"predict.{k}": getattr(model.predict, k) for k in predict},
         **{f"objects.{k}": value for k, value in asdict(model.objects).items()},
         **({f"instances.{k}": value for k, value in asdict(model.instances).items()} if model.run.inputs.layers else {}),
+        **boxes_identity(model),
     }
     return {
         "within": within.told if within else None,

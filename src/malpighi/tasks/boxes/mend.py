@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,11 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
 from malpighi.inference.store import PredictionStore, ReadMask
 from malpighi.objects.boxes import broken, fill, shares
+from malpighi.objects.hull import Hull
 from malpighi.tasks.boxes.detect import Detections, detect
 from malpighi.tasks.boxes.run import detector_digest, open_detector
+from malpighi.tasks.image import kept_tiles
+from malpighi.tasks.run import Inputs
 from malpighi.tasks.talk import Talk
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ def mend_masks(
     store: PredictionStore,
     model: Model,
     source: Source,
-    spacing: Spacing,
+    inputs: Inputs,
     talk: Talk,
-    keep: Callable[[Box], bool] | None = None,
+    within: Hull | None = None,
 ) -> None:
     """Slide the run's detector over the image and fill what the masks have a part of; writes `TABLE`. Nothing without a detector.
 
@@ -54,25 +56,25 @@ def mend_masks(
     Args:
         store: all boxes were added.
         source: as the network takes it.
-        spacing: of the masks.
-        keep: which tiles are looked at (those with tissue, those within a hull); None: all.
+        inputs: of this image; the masks are at its spacing.
+        within: outside of it nothing is looked at, nor filled.
     """
     if model.boxes.kind == "none":
         (store.path / TABLE).unlink(missing_ok=True)  # of an earlier prediction
         return
-    store.change("boxes", partial(_mend, store, model, source, spacing, talk, keep), copy=True)
+    store.change("boxes", partial(_mend, store, model, source, inputs, talk, within), copy=True)
 
 
 def _mend(
     store: PredictionStore,
     model: Model,
     source: Source,
-    spacing: Spacing,
+    inputs: Inputs,
     talk: Talk,
-    keep: Callable[[Box], bool] | None,
+    within: Hull | None,
     read: ReadMask,
 ) -> None:
-    options, inputs = model.boxes, model.run.inputs
+    options, spacing = model.boxes, inputs.spacing
     detector = open_detector(model.run, model.device)
     tile = tuple(min(side, TILE) for side in model.predict.sides(2))
     with talk.bar("finding whole objects") as advance:
@@ -85,7 +87,7 @@ def _mend(
             device=model.device,
             batch=model.predict.batch,
             least=options.score,
-            keep=keep,
+            keep=kept_tiles(source, inputs, model.predict, within),
             readers=model.predict.readers,
             advance=advance,
         )
@@ -95,9 +97,14 @@ def _mend(
         own = np.flatnonzero(found.labels == k)
         share[own] = shares(read(k), store.shape, found.bounds[own])
         chosen[own] = broken(share[own], options.agree, options.least)
-        fill(read(k), partial(store.write_mask, k), store.shape, store.align, found.bounds[own[chosen[own]]])
+        write = partial(_write_mask, store, k, within, spacing)
+        fill(read(k), write, store.shape, store.align, found.bounds[own[chosen[own]]])
     ratio = spacing.over(source.space.spacing)
     _write(store.path / TABLE, found, share, chosen, store.classes, ratio, {k: str(v) for k, v in asdict(options).items()})
+
+
+def _write_mask(store: PredictionStore, k: int, within: Hull | None, spacing: Spacing, box: Box, mask: np.ndarray) -> None:
+    store.write_mask(k, box, mask if within is None else mask & within.inside(box, spacing))
 
 
 def _write(
