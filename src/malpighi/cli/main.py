@@ -24,16 +24,32 @@ app = typer.Typer(
 
 def register() -> None:
     """Every command, in the order that help lists them."""
-    from malpighi.cli import convert, cycle, demo, doctor, evaluate, inspect, measure, pseudo, recipes, segment, train
+    from malpighi.cli import (
+        convert,
+        cycle,
+        demo,
+        doctor,
+        ensemble,
+        evaluate,
+        inspect,
+        measure,
+        pseudo,
+        recipes,
+        relabel,
+        segment,
+        train,
+    )
 
     commands: list[tuple[str, Callable[..., None], str]] = [
         ("demo", demo.demo, "The whole main job on phantoms, in minutes."),
         ("inspect", inspect.inspect, "Count, measure and check a data set."),
         ("train", train.train, "Train a recipe; goes on where it was stopped."),
-        ("cycle", cycle.cycle, "Labels of images → labels of cells."),
+        ("cycle", cycle.cycle, "Make labels, learn from them, again."),
+        ("ensemble", ensemble.ensemble, "Runs as one model, on held-out images."),
         ("segment", segment.segment, "Segment images of any size; goes on, too."),
         ("evaluate", evaluate.evaluate, "Score predictions against truth."),
         ("pseudo", pseudo.pseudo, "Make sparse labels dense with a prediction."),
+        ("relabel", relabel.relabel, "Outlines that a person edited → labels."),
         ("measure", measure.measure, "Vessel graphs, densities and distances."),
         ("convert", convert.convert, "Images and labels from format to format."),
         ("recipes", recipes.recipes, "List the recipes, or print one."),

@@ -11,6 +11,8 @@ from malpighi.inference.ensemble_sample import Sample
 from malpighi.metrics.stability import mean_curve
 
 PARENTS, CHILDREN, GENERATIONS = 4, 12, 20
+NOTHING = 1e-3
+"""A weight below this is none: EM never quite reaches 0, and a column of weight 0 need not predict."""
 
 
 def convex_weights(samples: Sequence[Sample], steps: int = 1000, tolerance: float = 1e-7) -> np.ndarray:
@@ -35,7 +37,8 @@ def convex_weights(samples: Sequence[Sample], steps: int = 1000, tolerance: floa
         before = loss
         weights = weights * ((share / mixed) @ right)
         weights /= weights.sum()
-    return weights
+    weights[weights < NOTHING] = 0
+    return weights / weights.sum()
 
 
 def log_loss(samples: Sequence[Sample], weights: np.ndarray) -> float:

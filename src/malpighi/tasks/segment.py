@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from malpighi.errors import DataError
 from malpighi.geometry import Spacing
 from malpighi.images.open import open_image
 from malpighi.tasks.asked import find_images, stem
+from malpighi.tasks.ensemble.folder import is_ensemble
+from malpighi.tasks.ensemble.predict import open_ensemble
 from malpighi.tasks.image import with_channels
 from malpighi.tasks.model import Model, open_model
 from malpighi.tasks.run import is_starter
@@ -52,7 +55,7 @@ def segment(
     Args:
         images: files, OME-Zarr folders, folders of images, glob patterns. To a run on volumes a folder of slices is one
             volume.
-        run: folder of a training run, or the name of a starter model.
+        run: folder of a training run or of an ensemble, or the name of a starter model.
         out: folder to make.
         overrides: "predict.key=value", "objects.key=value" or "instances.key=value" against the run's recipe.
         spacing: level-0 µm per pixel of every image, where the files do not say; `Spacing.pixels(2)` for "in pixels".
@@ -73,7 +76,9 @@ def segment(
     """
     talk = talk or Talk()
     began = time.monotonic()
-    model = open_model(run, overrides, probabilities)
+    together = open_ensemble(run, overrides, probabilities) if is_ensemble(run) else None
+    model = together.models[0] if together else open_model(run, overrides, probabilities)
+    segment_one = together.segment if together else partial(segment_image, model)
     in_pixels = is_starter(model.run.path) and not model.run.inputs.spacing.physical
     paths = find_images(images, model.run.inputs.spacing.rank)
     for path in paths if len(paths) > 1 else ():
@@ -87,7 +92,7 @@ def segment(
             at = starter_spacing(path, spacing) if in_pixels else spacing
             with open_image(path, spacing=at, on_damage="raise" if strict else "fill") as source:
                 bounds = None if within is None else hull_of(within, stem(path), source, margin)
-                results.append(segment_image(model, source, path, folder, within=bounds, overwrite=overwrite, talk=talk))
+                results.append(segment_one(source, path, folder, within=bounds, overwrite=overwrite, talk=talk))
         except DataError as error:
             if strict or len(paths) == 1:
                 raise
