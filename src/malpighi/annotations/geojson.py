@@ -6,7 +6,7 @@ import gzip
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +134,19 @@ def _measurements(value: Any) -> dict[str, float]:
     return out
 
 
-def write_geojson(path: Path, shapes: Iterable[Shape], colors: Mapping[str, Color] | None = None) -> int:
+def write_geojson(
+    path: Path,
+    shapes: Iterable[Shape],
+    colors: Mapping[str, Color] | None = None,
+    metadata: Callable[[Shape], Mapping[str, str]] | None = None,
+) -> int:
     """Write shapes as they come, as a FeatureCollection that QuPath opens; compressed where the name ends in `.gz`.
 
     Args:
         path: replaced only when all is written.
         shapes: may be a generator; one is held at a time.
         colors: class name → (red, green, blue); other classes take QuPath's own colours.
+        metadata: what else is to be known of a shape, name → text; QuPath shows and keeps it.
 
     Returns:
         How many were written.
@@ -155,7 +161,10 @@ def write_geojson(path: Path, shapes: Iterable[Shape], colors: Mapping[str, Colo
         out = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
         out.write(b'{"type": "FeatureCollection", "features": [')
         for shape in shapes:
-            out.write((",\n" if count else "\n").encode() + _feature(shape, colors or {}).encode())
+            out.write(
+                (",\n" if count else "\n").encode()
+                + _feature(shape, colors or {}, metadata(shape) if metadata else {}).encode()
+            )
             count += 1
         out.write(b"\n]}\n")
         if out is not raw:
@@ -163,7 +172,7 @@ def write_geojson(path: Path, shapes: Iterable[Shape], colors: Mapping[str, Colo
     return count
 
 
-def _feature(shape: Shape, colors: Mapping[str, Color]) -> str:
+def _feature(shape: Shape, colors: Mapping[str, Color], metadata: Mapping[str, str]) -> str:
     import shapely
 
     properties: dict[str, Any] = {"objectType": shape.kind}
@@ -174,6 +183,8 @@ def _feature(shape: Shape, colors: Mapping[str, Color]) -> str:
     measured = {name: float(value) for name, value in shape.measurements.items() if math.isfinite(value)}
     if measured:
         properties["measurements"] = measured
+    if metadata:
+        properties["metadata"] = dict(metadata)
     head = json.dumps({"type": "Feature", "id": _uuid(shape.id)}, ensure_ascii=False)[:-1]
     return f'{head}, "geometry": {shapely.to_geojson(shape.geometry)}, "properties": {json.dumps(properties, ensure_ascii=False)}}}'
 

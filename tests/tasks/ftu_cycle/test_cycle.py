@@ -38,7 +38,7 @@ def run(data):
 def lasting(value):
     """A summary without what differs from one time to the next."""
     if isinstance(value, dict):
-        return {key: lasting(each) for key, each in value.items() if key not in PASSING or key == "run" and "cycle" in value}
+        return {key: lasting(each) for key, each in value.items() if key not in PASSING or (key == "run" and "cycle" in value)}
     return [lasting(each) for each in value] if isinstance(value, list) else value
 
 
@@ -63,7 +63,7 @@ def test_a_row_a_cycle_and_the_best_network_on_top(run, tmp_path, data):
 
 
 def test_labels_say_where_they_come_from(run):
-    told, out = run
+    _, out = run
     for number in (1, 2):
         found = read_json(out / f"pseudo/cycle-{number}/s4/provenance.json")
         assert found["kept"]
