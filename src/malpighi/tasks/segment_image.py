@@ -99,7 +99,6 @@ def segment_image(
             for box, probabilities in boxes:
                 store.add(box, probabilities, source.damage)
         decided = store.decide()
-        # masks are as thresholds make them: what else says where objects are changes them here, as a `store.change` of its own
         mend_masks(store, model, source, inputs, talk, within.hull if within else None)
         objects = make_objects(store, source, model, inputs, talk)
         facts: dict[str, Any] = {
