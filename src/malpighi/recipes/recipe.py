@@ -16,6 +16,7 @@ from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
 from malpighi.recipes.fitting import require_fitting
+from malpighi.recipes.sampling_fit import require_sampling_fits
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions
@@ -138,4 +139,5 @@ class Recipe:
         require_fitting(self.task, self.model, self.predict, self.objects)
         require_loss_fits(self.loss, self.model)
         require_boxes_fit(self.boxes, self.task)
+        require_sampling_fits(self.task, self.model.rank, self.data, self.sampling)
         self.optim.require_encoder(self.model.architecture not in WIDTHS)

@@ -6,32 +6,36 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from malpighi.annotations.base import Annotation
+from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
-from malpighi.sampling.augment import check_augment
-from malpighi.sampling.boxes import sampler
-from malpighi.sampling.cases import Case, CaseTable, OpenCase, open_case
-from malpighi.sampling.dataset import TileBatches
-from malpighi.sampling.folds import Fold, make_folds
-from malpighi.sampling.foreground import Foreground, find_foreground
+from malpighi.recipes.sampling_fit import require_sampling_fits, require_told
+from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, OpenCase, open_case
+from malpighi.sampling.dataset import PIXEL_SIZE, TileBatches
+from malpighi.sampling.folds import Fold, left_out, make_folds
+from malpighi.sampling.hard_boxes import HardBoxes, hard_boxes
 from malpighi.sampling.intensity import Intensity, measure_intensity
-from malpighi.sampling.labelled import find_labelled
-from malpighi.sampling.stain_bank import Stains, fit_stains, needs_stains
+from malpighi.sampling.reductions import views
 from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
+from malpighi.tasks.series import View, draw_of
 from malpighi.tasks.talk import Talk
 
 
 @dataclass(frozen=True)
 class Material:
-    """Open cases on both sides of the split (volumes once a direction), the batches, what the network takes and gives."""
+    """Open cases on both sides of the split (volumes once a direction), the batches, what the network takes and gives.
+
+    Attributes:
+        hard: the boxes that come back more often, found while training; None where the recipe asks for none.
+    """
 
     trained: tuple[OpenCase, ...]
     held: tuple[OpenCase, ...]
     inputs: Inputs
     batches: TileBatches
+    hard: HardBoxes | None = None
 
 
 def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk: Talk) -> Material:
@@ -44,25 +48,34 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
     classes = tuple(recipe.data.classes) or table.classes
     with talk.bar("opening images", total=len(fold.train) + len(fold.validation)) as advance:
         trained, held = (_open(table.cases, part, classes, stack, advance) for part in fold)
+    for note in _notes(table.cases, fold):
+        talk.say(note)
     spacing = recipe.data.working_spacing(trained[0].source.space.rank)
     tile = recipe.data.sides(spacing.rank)
+    require_sampling_fits(recipe.task, spacing.rank, recipe.data, recipe.sampling)
     inputs = _inputs(trained, classes, recipe, spacing)
     for case in (*trained, *held):
         inputs.check(case.source)
+        if recipe.task == "instances" and case.annotation is not None and case.annotation.soft:
+            raise DataError(
+                f"case {case.case.id}: objects cannot be told apart by probabilities; give labels that are no `soft` ones"
+            )
+    files = [case.source for case in trained]
     if recipe.intensity.per == "image":
         with talk.bar("measuring intensities", total=len(trained) + len(held)) as advance:
             trained, held = (tuple(_scaled(case, recipe, advance) for case in part) for part in (trained, held))
     if spacing.rank == 3:
         require_alike(recipe.data.axes, spacing)
         trained = tuple(turned(case, axis) for case in trained for axis in recipe.data.axes)
-    with talk.bar("finding objects to train on", total=len(trained)) as advance:
-        foreground = [_points(case, spacing, tile, advance) for case in trained]
-    labelled = [find_labelled(_labels(case), spacing, tile) for case in trained] if spacing.rank == 3 else ()
+        files = [case.source for case in trained]
+    seen = [View(trained[i], at, files[i]) for i, at in _views(trained, inputs, tile, recipe)]
+    draw = draw_of(seen, recipe, tile, talk)
+    hard = HardBoxes() if recipe.sampling.hard else None
     options = recipe.train
-    shapes = [case.source.space.shape_at(spacing) for case in trained]
-    draw = sampler(recipe.sampling, shapes, tile, options.seed, foreground, labelled)
+    if hard is not None:
+        draw = hard_boxes(draw, hard, tile, recipe.sampling.hard, options.batch, options.seed)
     batches = TileBatches(
-        trained,
+        tuple(view.case for view in seen),
         draw,
         spacing,
         tile,
@@ -72,33 +85,53 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         options.seed,
         options.loaders,
         recipe.instances.kind,
-        stains=_stains(trained, spacing, recipe, talk),
+        tuple(view.spacing for view in seen),
+        recipe.model.tells,
+        inputs.told,
     )
-    return Material(trained, held, inputs, batches)
+    return Material(trained, held, inputs, batches, hard)
 
 
-def _stains(cases: Sequence[OpenCase], spacing: Spacing, recipe: Recipe, talk: Talk) -> Stains | None:
-    """The stains of every case and of the images that they are made to look like; None where the recipe does not ask for it.
+def _notes(cases: Sequence[Case], fold: Fold) -> Iterable[str]:
+    """What a reader should know of pseudo-labels that are not used."""
+    if count := len(left_out(cases, fold)):
+        yield f"{count} pseudo-labelled image{'s' * (count > 1)} of held-out donors left out: they would tell of the validation"
+
+
+def _views(cases: Sequence[OpenCase], inputs: Inputs, tile: tuple[int, ...], recipe: Recipe) -> list[tuple[int, Spacing]]:
+    """(case, spacing), each one that the images have pixels for.
 
     Raises:
-        RecipeError: an augmentation that images of this kind cannot be given.
-        DataError: the recipe names no image to look like, or one without stains.
+        SpacingError: an image would be enlarged or reduced beyond measure.
     """
-    source, options = cases[0].source, recipe.augment
-    check_augment(options, spacing.rank, source.dtype.name, len(source.channels))
-    if not needs_stains(options):
-        return None
-    with talk.bar("finding stains", total=None) as advance:
-        return fit_stains(cases, spacing, options, advance, lambda line: talk.say(f"[yellow]note:[/yellow] {line}"))
+    data = recipe.data
+    seen = views([case.source.space for case in cases], inputs.spacing, tile, data.reductions, data.across)
+    for index, spacing in seen:
+        try:
+            replace(inputs, spacing=spacing).check(cases[index].source)
+        except SpacingError as error:
+            if spacing == inputs.spacing:
+                raise
+            asked = f"across {list(data.across)}" if data.across else f"reductions {list(data.reductions)}"
+            raise SpacingError(f"data.{asked} with data.tile = {data.tile}: {error}") from error
+    return seen
 
 
 def _inputs(cases: Sequence[OpenCase], classes: tuple[str, ...], recipe: Recipe, spacing: Spacing) -> Inputs:
     """What the network is given: raw voxels of one type and their scale, or voxels that are scaled image by image."""
-    channels = len(cases[0].source.channels)
+    channels, told = len(cases[0].source.channels), _told(cases, recipe)
     if recipe.intensity.per == "image":
-        return Inputs(classes, channels, spacing, Intensity.identity(channels), layers=recipe.instances.layers)
+        return Inputs(classes, channels, spacing, Intensity.identity(channels), layers=recipe.instances.layers, told=told)
     intensity = measure_intensity([case.source for case in cases], recipe.intensity, spacing)
-    return Inputs(classes, channels, spacing, intensity, cases[0].source.dtype.name, recipe.instances.layers)
+    return Inputs(classes, channels, spacing, intensity, cases[0].source.dtype.name, recipe.instances.layers, told)
+
+
+def _told(cases: Sequence[OpenCase], recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """The values of each attribute that the network is taught to tell, in order."""
+    names = [name for name in recipe.model.tells if name != PIXEL_SIZE]
+    told = {name: tuple(sorted({case.case.value(name) for case in cases} - {UNKNOWN})) for name in names}
+    require_told(recipe.model, told)
+    return told
 
 
 def _scaled(case: OpenCase, recipe: Recipe, advance: Callable[..., None]) -> OpenCase:
@@ -110,24 +143,12 @@ def _scaled(case: OpenCase, recipe: Recipe, advance: Callable[..., None]) -> Ope
 def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
     """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at."""
     labelled = [i for i, case in enumerate(cases) if case.labels]
-    groups = {case.group or case.id for case in cases}
+    groups = {case.group or case.id for case in cases if not case.pseudo}
     fixed = any(case.split == "validation" for case in cases)
     folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
     chosen = folds[0 if fixed else max(0, recipe.data.fold)]
     train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
     return Fold(train, chosen.validation)
-
-
-def _points(case: OpenCase, spacing: Spacing, tile: tuple[int, ...], advance: Callable[..., None]) -> Foreground:
-    """Where a case's objects are, for the sampler."""
-    found = find_foreground(_labels(case), spacing, tile)
-    advance()
-    return found
-
-
-def _labels(case: OpenCase) -> Annotation:
-    assert case.annotation is not None, "training cases are labelled"
-    return case.annotation
 
 
 def _open(
