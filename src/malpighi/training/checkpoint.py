@@ -1,4 +1,4 @@
-"""What a run leaves on disk and how it is read back: the last state, to go on from, and the best weights, to use."""
+"""What a run leaves on disk and how it is read back: the last state, to go on from, and weights, to use."""
 
 from __future__ import annotations
 
@@ -32,11 +32,16 @@ def load_last(run: Path) -> dict[str, Any] | None:
 
 
 def save_weights(run: Path, network: nn.Module, facts: dict[str, str]) -> None:
-    """Write a network's weights with `facts` (strings) beside them."""
+    """Write a network's weights with `facts` (strings) beside them, as those that the run is used with."""
+    save_tensors(run / WEIGHTS, network, facts)
+
+
+def save_tensors(path: Path, network: nn.Module, facts: dict[str, str] | None = None) -> None:
+    """Write a network's weights and buffers as safetensors; an old file stays until the new one is whole."""
     from safetensors.torch import save_file
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    _replace(run / WEIGHTS, lambda part: save_file(tensors, part, metadata=facts))
+    _replace(path, lambda part: save_file(tensors, part, metadata=facts))
 
 
 def load_weights(run: Path, network: nn.Module) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from malpighi.errors import DataError
 from malpighi.models.layout import memory_formats
 from malpighi.models.losses import Loss
 from malpighi.sampling.dataset import Batch
 from malpighi.training.average import Average
 from malpighi.training.checkpoint import load_last, save_last, save_weights
+from malpighi.training.finish import finish
+from malpighi.training.interrupt import interruptible
+from malpighi.training.keep import Keep
 from malpighi.training.metrics_log import MetricsLog
+from malpighi.training.optimisers import build_optimiser, set_rate
 from malpighi.training.options import OptimOptions, TrainOptions
 from malpighi.training.schedule import Schedule
+from malpighi.training.state import FitResult, State
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision that the plan already gives
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
@@ -39,9 +42,12 @@ class Fit:
         network: to train, in place.
         batches: `batches(n)` iterates over the batches from number n on; batch n is always the same one.
         prepare: raw voxels (batch, channel, *spatial) on the device → float network input.
-        loss: of outputs and target.
+        loss: of outputs and target, and of a batch's facts (tensors on the device, by name) where it has any.
         validate: scores a network on held-out images: {"score": the higher the better, …}; called with the averaged weights.
         facts: strings kept beside the weights.
+        mine: looks for what is hard, with the network that was just validated after so many steps; then `batches` is asked anew for what
+            follows. It is
+            called after every validation but the last, before the checkpoint of that step, and keeps what it found by itself.
     """
 
     network: nn.Module
@@ -50,23 +56,7 @@ class Fit:
     loss: Loss
     validate: Callable[[nn.Module], dict[str, Any]]
     facts: dict[str, str]
-
-
-@dataclass
-class FitResult:
-    """How a run ended: "finished", "early stop" or "interrupted", and its best validation."""
-
-    stopped: str
-    steps: int
-    best_score: float
-    best_step: int
-    train_seconds: float
-    data_seconds: float
-    validation_seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For summary.json."""
-        return asdict(self)
+    mine: Callable[[nn.Module, int], None] | None = None
 
 
 def fit(
@@ -79,8 +69,9 @@ def fit(
 ) -> FitResult:
     """Train, validate, save; go on from `run`'s last checkpoint where there is one.
 
-    Writes `last.ckpt` (state to go on from), `weights.safetensors` (best validation), `metrics.jsonl`, `tensorboard/`.
-    On the CPU a run that was killed and goes on logs the same losses as one that was not.
+    Writes `last.ckpt` (state to go on from), `weights.safetensors` (best validation; at the end those of `train.keep`),
+    `metrics.jsonl`, `tensorboard/`, and while it runs `kept/`. On the CPU a run that was killed and goes on logs the same losses as one
+    that was not, and ends with the same weights.
 
     Args:
         task: the callables.
@@ -92,33 +83,35 @@ def fit(
 
     Raises:
         DataError: the loss is no longer finite.
+        RecipeError: a rate of the encoder, of a network without one.
     """
     weights, layout = memory_formats(task.network, options.channels_last)
     task.network.to(memory_format=weights)
     optimiser = build_optimiser(task.network, optim)
     network, optimiser = fabric.setup(task.network, optimiser)
-    state = _State(task.network, optimiser, Schedule(optim, options.steps), Average(task.network, optim.average))
+    average, keep = Average(task.network, optim.average), Keep(options, run)
+    state = State(task.network, optimiser, Schedule(optim, options.steps), average, keep)
     state.restore(load_last(run))
     saved_at = time.monotonic()
-    leaving = "finished" if state.step >= options.steps else ""
+    leaving = state.ended.get("stopped", "") or ("finished" if state.step >= options.steps else "")
 
     with (
-        _interruptible() as interrupted,
+        interruptible() as interrupted,
         closing(MetricsLog(run, state.step)) as log,
-        closing(task.batches(state.step)) as batches,
+        closing(_Feed(task, state.step)) as feed,
     ):
         while not leaving:
             began = time.perf_counter()
-            batch = next(batches)
+            batch = feed.next()
             images = fabric.to_device(torch.from_numpy(batch.images))
             target = fabric.to_device(torch.from_numpy(batch.targets))
+            facts = {name: fabric.to_device(torch.from_numpy(values)) for name, values in batch.facts.items()}
             waited = time.perf_counter() - began
 
             rate = state.schedule.rate(state.step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            set_rate(optimiser, rate)
             outputs = network(task.prepare(images).contiguous(memory_format=layout))
-            loss = task.loss(outputs, target)
+            loss = task.loss(outputs, target, facts) if facts else task.loss(outputs, target)
             fabric.backward(loss)
             if optim.clip:
                 fabric.clip_gradients(network, optimiser, max_norm=optim.clip, error_if_nonfinite=False)
@@ -134,13 +127,57 @@ def fit(
                 _validate(task, state, log, run)
             progress(step=state.step, loss=state.last_loss, score=state.best_score)
             leaving = _leaving(state, options, interrupted)
+            if validates and task.mine and leaving in ("", "interrupted"):
+                _mine(task, state, feed)
             if leaving or validates or time.monotonic() - saved_at > SAVE_SECONDS:
                 save_last(run, state.as_dict())
+                keep.prune()
                 saved_at = time.monotonic()
+        if leaving != "interrupted":
+            _end(task, state, leaving, log, run, fabric, layout)
     return state.result(leaving)
 
 
-def _leaving(state: _State, options: TrainOptions, interrupted: threading.Event) -> str:
+def _end(
+    task: Fit, state: State, leaving: str, log: MetricsLog, run: Path, fabric: Fabric, layout: torch.memory_format
+) -> None:
+    """Choose the weights that the run leaves, once; a finished run that is asked again has them."""
+    if not state.ended:
+        finish(task, state, log, run, fabric, layout)
+        state.ended["stopped"] = leaving
+        save_last(run, state.as_dict())
+    state.keep.clear()
+
+
+class _Feed:
+    """The batches that come next; they can be asked for anew."""
+
+    def __init__(self, task: Fit, first: int) -> None:
+        self.task = task
+        self.batches = task.batches(first)
+
+    def next(self) -> Batch:
+        return next(self.batches)
+
+    def again(self, first: int) -> None:
+        self.batches.close()
+        self.batches = self.task.batches(first)
+
+    def close(self) -> None:
+        self.batches.close()
+
+
+def _mine(task: Fit, state: State, feed: _Feed) -> None:
+    """Let the miner look, and draw what follows from what it found."""
+    assert task.mine is not None
+    began = time.perf_counter()
+    task.mine(state.average.network, state.step)
+    task.network.train()
+    feed.again(state.step)
+    state.validation_seconds += time.perf_counter() - began
+
+
+def _leaving(state: State, options: TrainOptions, interrupted: threading.Event) -> str:
     """Why the loop ends after this step; empty where it goes on."""
     if state.step >= options.steps:
         return "finished"
@@ -149,7 +186,7 @@ def _leaving(state: _State, options: TrainOptions, interrupted: threading.Event)
     return "interrupted" if interrupted.is_set() else ""
 
 
-def _validate(task: Fit, state: _State, log: MetricsLog, run: Path) -> None:
+def _validate(task: Fit, state: State, log: MetricsLog, run: Path) -> None:
     """Score the averaged weights on held-out images; keep them if they are the best so far."""
     began = time.perf_counter()
     scores = task.validate(state.average.network)
@@ -159,106 +196,3 @@ def _validate(task: Fit, state: _State, log: MetricsLog, run: Path) -> None:
     log.write(state.step, validation={**scores, "seconds": seconds})
     if state.best_step == state.step:
         save_weights(run, state.average.network, task.facts)
-
-
-def build_optimiser(network: nn.Module, options: OptimOptions) -> torch.optim.Optimizer:
-    """The optimiser; weight decay acts on matrices and kernels, not on biases and norms."""
-    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    rest = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=options.rate, momentum=0.9, nesterov=True)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[options.name]
-    return kind(groups, lr=options.rate)
-
-
-class _State:
-    """Everything that changes from step to step, in one place, so that a checkpoint is whole."""
-
-    def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, average: Average) -> None:
-        self.network, self.optimiser, self.schedule, self.average = network, optimiser, schedule, average
-        self.step = 0
-        self.best_score, self.best_step, self.since_best = -1.0, 0, 0
-        self.train_seconds = self.data_seconds = self.validation_seconds = 0.0
-        self.last_loss = float("nan")
-        self._losses: list[Tensor] = []
-        self._waits: list[float] = []
-        self._times: list[float] = []
-
-    def stepped(self, loss: Tensor, waited: float, seconds: float) -> None:
-        self.step += 1
-        self._losses.append(loss)
-        self._waits.append(waited)
-        self._times.append(seconds)
-
-    def window(self) -> dict[str, float]:
-        """Means since the last call; reads the losses from the device, which waits for it."""
-        self.last_loss = float(torch.stack([loss.float().cpu() for loss in self._losses]).mean())
-        if self.last_loss != self.last_loss or abs(self.last_loss) == float("inf"):
-            raise DataError(
-                f'the training loss is {self.last_loss} at step {self.step}; lower optim.rate, or set train.precision = "float32"'
-            )
-        n = len(self._waits)
-        row = {"loss": self.last_loss, "data_seconds": sum(self._waits) / n, "step_seconds": sum(self._times) / n}
-        self.data_seconds += sum(self._waits)
-        self.train_seconds += sum(self._times)
-        self._losses, self._waits, self._times = [], [], []
-        return row
-
-    def validated(self, score: float, seconds: float) -> None:
-        self.validation_seconds += seconds
-        self.schedule.report(score)
-        self.since_best += 1
-        if score > self.best_score:
-            self.best_score, self.best_step, self.since_best = score, self.step, 0
-
-    def as_dict(self) -> dict[str, Any]:
-        names = ("step", "best_score", "best_step", "since_best", "train_seconds", "data_seconds", "validation_seconds")
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "average": self.average.state_dict(),
-            "counters": {name: getattr(self, name) for name in names},
-            "window": [[float(loss) for loss in self._losses], self._waits, self._times],
-            "random": torch.get_rng_state(),
-        }
-
-    def restore(self, saved: dict[str, Any] | None) -> None:
-        if saved is None:
-            return
-        self.network.load_state_dict(saved["network"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.average.load_state_dict(saved["average"])
-        for name, value in saved["counters"].items():
-            setattr(self, name, value)
-        losses, self._waits, self._times = saved["window"]
-        self._losses = [torch.tensor(loss) for loss in losses]
-        torch.set_rng_state(saved["random"])
-
-    def result(self, stopped: str) -> FitResult:
-        seconds = (self.train_seconds, self.data_seconds, self.validation_seconds)
-        return FitResult(stopped, self.step, self.best_score, self.best_step, *seconds)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C or SIGTERM sets the event, so that the step ends and the state is saved; a second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def handler(number: int, frame: object) -> None:
-        event.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for s in before:
-        signal.signal(s, handler)
-    try:
-        yield event
-    finally:
-        for s, old in before.items():
-            signal.signal(s, old)
