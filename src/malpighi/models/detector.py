@@ -117,7 +117,10 @@ def build_detector(options: BoxOptions, channels: int, classes: int, pretrained:
 def _encoder(name: str, channels: int, pretrained: str) -> tuple[nn.Module, list[int]]:
     import timm
 
-    check_encoder(name)
+    try:
+        check_encoder(name)
+    except RecipeError as error:
+        raise RecipeError(str(error).replace("model.encoder", "boxes.encoder")) from error
 
     def make(weights: bool, **more: Any) -> Any:
         return timm.create_model(name, pretrained=weights, features_only=True, in_chans=channels, **more)
