@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,7 +70,13 @@ def cycle(
     """
     chosen = task or (task_of(recipe, overrides or ()) if recipe else CycleTask.cells)
     name = recipe or RECIPES[chosen]
-    given = {"overrides": overrides or (), "spacing": spacing, "only": only_of(only), "overwrite": overwrite, "talk": talk()}
+    given: dict[str, Any] = {
+        "overrides": overrides or (),
+        "spacing": spacing,
+        "only": only_of(only),
+        "overwrite": overwrite,
+        "talk": talk(),
+    }
     if chosen is CycleTask.cells:
         from malpighi.tasks.cells.cycle import cycle as cycle_cells
 

@@ -22,6 +22,7 @@ from malpighi.sampling.survey import digest, survey
 from malpighi.tasks.boxes.train import train_boxes
 from malpighi.tasks.claim import claim
 from malpighi.tasks.material import Material, fold_of, gather
+from malpighi.tasks.mining import miner
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
 from malpighi.tasks.run import RECIPE, Inputs
 from malpighi.tasks.talk import Talk, peak_memory_mb
@@ -154,8 +155,8 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
 
     began = time.monotonic()
     keep_freed_pages()
-    fold = _with_pseudo(fold_of(table.cases, recipe), len(table), pseudo)
-    table = replace(table, cases=(*table.cases, *pseudo))
+    table = replace(table, cases=(*table.cases, *pseudo))  # which change no fold: see `make_folds`
+    fold = fold_of(table.cases, recipe)
     with ExitStack() as stack:
         material = gather(table, fold, recipe, stack, talk)
         save_augmented(run, material.batches)
@@ -178,11 +179,6 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
     return summary
 
 
-def _with_pseudo(fold: Fold, known: int, pseudo: Sequence[Case]) -> Fold:
-    """The fold of the first `known` cases, which teach together with the others."""
-    return fold._replace(train=(*fold.train, *range(known, known + len(pseudo))))
-
-
 def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult:
     """Build the network and train it."""
     import torch
@@ -197,7 +193,9 @@ def _fit(material: Material, recipe: Recipe, run: Path, talk: Talk) -> FitResult
     device = machine_facts().device
     fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
     loss, validate = _judged(material, recipe, device)
-    work = Fit(network, material.batches, inputs.intensity.apply, loss, validate, inputs.as_facts())
+    mine = miner(material, recipe, run, device)
+    batches = material.batches if mine is None else mine.batches
+    work = Fit(network, batches, inputs.intensity.apply, loss, validate, inputs.as_facts(), mine)
     with talk.bar("training", total=options.steps) as advance:
         return fit(work, options, recipe.optim, run, fabric, _Steps(advance, said(recipe)))
 

@@ -40,9 +40,9 @@ def pseudo_cases(work: Work, network: Network) -> tuple[Case, ...]:
     found = read_json(folder / LABELS)
     runs = "+".join(found["runs"])
     kept = {image["case"] for image in found["images"] if image["kept"]}
-    told = {"classes": work.classes, "soft": work.options.soft, "sure": work.options.sure}
+    labels = Labels(folder, work.classes, soft=work.options.soft, sure=work.options.sure)
     return tuple(
-        replace(case, labels=(Labels(folder / case.id / PROBABILITIES, **told),), pseudo=runs, split="")
+        replace(case, labels=(replace(labels, path=folder / case.id / PROBABILITIES),), pseudo=runs, split="")
         for case in work.unlabelled
         if case.id in kept
     )
@@ -55,7 +55,7 @@ def _make(work: Work, network: Network, folder: Path) -> None:
     summaries = [train_network(work, teacher, taught) for teacher in teachers]
     runs = [_told(work, teacher, summary) for teacher, summary in zip(teachers, summaries, strict=True)]
     failed = _predict(work, teachers, folder, f"cycle {network.cycle}: labelling {len(work.unlabelled)} images")
-    images = []
+    images: list[dict[str, Any]] = []
     for case in work.unlabelled:
         if case.id in failed:
             images.append({"case": case.id, "image": str(case.image), "kept": False, "why": failed[case.id]})
