@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from malpighi.cli.inspect import inspect
-from malpighi.errors import DataError, OutputError
+from malpighi.errors import DataError, OutputError, RecipeError
 
 
 @pytest.fixture
@@ -76,3 +76,14 @@ def test_names_are_text_not_markup(tmp_path, capsys):
     Image.fromarray(np.eye(4, dtype=np.uint8)).save(folder / "[red]<b>.png")
     inspect(tmp_path / "[bold]", output=tmp_path / "out", classes="a")
     assert "<b>" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_augmentations_are_shown_instead(tiles, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inspect(tiles, augmentations=Path("page.html"), recipe="auto", overrides=["data.tile=16"], only=["stain=PAS"], json=True)
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["cases"] == ["capsule/pas/im_1_0", "tuft/pas/im_1_0"]
+    assert "rotate" in told["transforms"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "tiles"]
+    with pytest.raises(RecipeError, match="--augmentations"):
+        inspect(tiles, recipe="auto")

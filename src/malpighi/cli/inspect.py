@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, console, only_of, print_json, progress
-from malpighi.errors import DataError
+from malpighi.cli.terminal import (
+    JSON_OPTION,
+    ONLY_OPTION,
+    SET_OPTION,
+    SPACING_OPTION,
+    console,
+    only_of,
+    print_json,
+    progress,
+    talk,
+)
+from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Spacing
 
 if TYPE_CHECKING:
@@ -24,6 +34,16 @@ def inspect(
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
     classes: Annotated[str, typer.Option("--classes", help="Names of the masks' classes, separated by commas.")] = "",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the page with plots and pictures.")] = True,
+    augmentations: Annotated[
+        Path | None,
+        typer.Option(
+            "--augmentations", help="Instead: write what augmentation does to tiles, as a page (.html) or picture (.png)."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="Whose augmentation; without one every transform that there is.")
+    ] = "",
+    overrides: Annotated[list[str] | None, SET_OPTION] = None,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Count, measure and check a data set before training on it.
@@ -53,6 +73,8 @@ def inspect(
         malpighi inspect tiles/ --only class=tuft,capsule --only stain=PAS
 
         malpighi inspect kidney_5/ --spacing 50,50,50
+
+        malpighi inspect tiles/ --recipe kidney-4th --augmentations page.html
     """
     from rich.markup import escape
 
@@ -60,6 +82,25 @@ def inspect(
     from malpighi.sampling.survey import survey
 
     names = [name.strip() for name in classes.split(",") if name.strip()]
+    if augmentations is not None:
+        from malpighi.tasks.augmentations import show_augmentations
+
+        shown = show_augmentations(
+            data,
+            augmentations,
+            recipe=recipe,
+            overrides=overrides or (),
+            spacing=spacing,
+            only=only_of(only),
+            classes=names,
+            talk=talk(),
+        )
+        console().print(f"augmentations: {escape(str(shown['page']))}", style="bold", soft_wrap=True)
+        if json:
+            print_json(shown)
+        return
+    if recipe or overrides:
+        raise RecipeError("--recipe and --set say whose augmentation is shown; give --augmentations page.html with them")
     table = find_cases(data, spacing=spacing, classes=names, where=only_of(only))
     with progress("measuring", total=len(table)) as advance:
         found = survey(table, advance)
