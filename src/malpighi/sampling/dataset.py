@@ -133,7 +133,7 @@ class TileBatches:
         index, box = self.draw(number)
         context = self.context if len(self.tile) == 2 else 1
         grown = box.grow(tuple(round(side * (context - 1) / 2) for side in self.tile))
-        return self._pair(index, grown)
+        return self.pair(index, grown)
 
     def varied(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample `number` of volumes, augmented: (channel, *tile) and (class, *tile)."""
@@ -143,7 +143,7 @@ class TileBatches:
         index, box = self.draw(number)
         seeds, channels = [item_seed(self.seed, number)], len(self.cases[index].source.channels)
         (warp,), (colour,) = draw(self.augmentation, self.tile, seeds, channels, self.spacing.values)
-        read = lambda needed: self._pair(index, needed.shift(box.start))  # noqa: E731
+        read = lambda needed: self.pair(index, needed.shift(box.start))  # noqa: E731
         image, target = warp_read(read, warp, self.tile, self.augmentation.outside)
         return apply_colour(image, colour), target
 
@@ -165,16 +165,17 @@ class TileBatches:
 
         A warp maps the output to the input: one whose matrix enlarges makes a pixel of the tile span more of the tissue.
         """
-        ratio = self._spacing(index).over(self.spacing)
+        ratio = self.spacing_of(index).over(self.spacing)
         warp = draw_warp(stream(item_seed(self.seed, number), 0), self.augmentation, self.tile, self.spacing.values)
         return (math.log2(math.prod(ratio)) + math.log2(abs(np.linalg.det(warp.matrix)))) / len(self.tile)
 
-    def _spacing(self, index: int) -> Spacing:
+    def spacing_of(self, index: int) -> Spacing:
+        """At which a case is read."""
         return self.spacings[index] if self.spacings else self.spacing
 
-    def _pair(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        case, spacing = self.cases[index], self._spacing(index)
-        return case.source.read_at(box, spacing), self._target(case, box, spacing)
+    def pair(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """What is in a box of a case at its spacing: (channel, *box size), and `target`."""
+        return self.cases[index].source.read_at(box, self.spacing_of(index)), self.target(index, box)
 
     def _layers(self, targets: np.ndarray) -> np.ndarray:
         """What the network shall give, of what the warp left: a warp bends distances and turns vectors, so they come last."""
@@ -184,8 +185,9 @@ class TileBatches:
 
         return instance_targets(np.stack([parted(numbers) for numbers in targets[:, 0]]), self.instances)
 
-    def _target(self, case: OpenCase, box: Box, spacing: Spacing) -> np.ndarray:
+    def target(self, index: int, box: Box) -> np.ndarray:
         """Class layers of `box`; beyond the border mirrored as the image is, or a mirrored object would be background."""
+        case, spacing = self.cases[index], self.spacing_of(index)
         annotation = case.annotation
         assert annotation is not None, "training cases are labelled"
         shape = case.source.space.shape_at(spacing)

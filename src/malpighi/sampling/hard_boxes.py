@@ -30,8 +30,8 @@ class HardBox:
 class HardBoxes:
     """What was found at each look, by the step after which it was looked.
 
-    Batch n is drawn by the last look at or before n, so that a run that goes on from any step draws what an unbroken one does: looks at
-    later steps, of a sitting that was killed before it saved its weights, say nothing to it and are replaced when it gets there.
+    Batch n is drawn by the last look at or before n, so that a run that goes on from any step draws what an unbroken one does. Looks at
+    later steps, of a sitting that was killed before it saved its weights, are to be forgotten first.
     """
 
     def __init__(self, looks: Iterable[tuple[int, tuple[HardBox, ...]]] = ()) -> None:
@@ -40,6 +40,10 @@ class HardBoxes:
     def add(self, step: int, boxes: Iterable[HardBox]) -> None:
         """What was found after `step` steps; later looks are forgotten."""
         self.looks = (*(look for look in self.looks if look[0] < step), (step, tuple(boxes)))
+
+    def forget(self, step: int) -> None:
+        """Go on from `step`: nobody has looked later."""
+        self.looks = tuple(look for look in self.looks if look[0] <= step)
 
     def at(self, batch: int) -> tuple[HardBox, ...]:
         """The boxes that batch number `batch` is drawn with; () where nobody has looked yet."""

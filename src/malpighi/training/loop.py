@@ -45,9 +45,9 @@ class Fit:
         loss: of outputs and target, and of a batch's facts (tensors on the device, by name) where it has any.
         validate: scores a network on held-out images: {"score": the higher the better, …}; called with the averaged weights.
         facts: strings kept beside the weights.
-        mine: looks for what is hard, with the network that was just validated after so many steps; then `batches` is asked anew for what
-            follows. It is
-            called after every validation but the last, before the checkpoint of that step, and keeps what it found by itself.
+        mine: looks for what is hard, with the network that was just validated and the number of its steps; then `batches` is asked anew
+            for what follows. It is called after every validation but the last, before the checkpoint of that step, and keeps what it
+            found by itself.
     """
 
     network: nn.Module
