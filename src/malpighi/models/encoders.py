@@ -37,13 +37,14 @@ def check_encoder(name: str) -> None:
     raise RecipeError(f"model.encoder {name!r} is not a timm model{hint}")
 
 
-def build_with_encoder(make: Callable[..., Any], encoder: str, pretrained: str, architecture: str) -> Any:
+def build_with_encoder(make: Callable[..., Any], encoder: str, pretrained: str, in_channels: int, architecture: str) -> Any:
     """A network of segmentation-models-pytorch round a `timm` encoder, with published weights where they are wanted and can be had.
 
     Args:
         make: (encoder_weights, **arguments of the encoder) → network.
         encoder: name of the `timm` model.
         pretrained: "preferred", "required" or "never".
+        in_channels: of the image.
         architecture: for messages.
 
     Raises:
@@ -65,28 +66,36 @@ def build_with_encoder(make: Callable[..., Any], encoder: str, pretrained: str, 
                 f"model: {architecture} of {encoder} cannot be built ({reason}); choose one of the encoders {need}, such as resnet18, "
                 "regnety_016 or convnext_tiny"
             ) from error
-    _require_any_size(body.encoder, encoder)
+    if encoder.startswith("coat"):
+        from malpighi.models.coat import adapt_coat
+
+        adapt_coat(body.encoder)
+    _require_any_size(body.encoder, encoder, in_channels)
     return body
 
 
-def _require_any_size(body: Any, name: str) -> None:
+def _require_any_size(body: Any, name: str, in_channels: int) -> None:
     """Try a small image that is not square: some encoders take images of the one size that they were published for."""
     import torch
 
-    for module in body.modules():
-        if hasattr(module, "strict_img_size"):  # of CoaT, whose positions come from convolutions
-            module.strict_img_size = False
     was, side = body.training, (64, 96)
     try:
         with torch.no_grad():
-            features = body.eval()(torch.zeros(1, body.out_channels[0], *side, device=next(body.parameters()).device))
+            features = body.eval()(torch.zeros(1, in_channels, *side, device=next(body.parameters()).device))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise _mapless(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise _one_size(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     finally:
         body.train(was)
     steps = [min(2**i, body.output_stride) for i in range(len(features))]
     if any(tuple(x.shape[2:]) != (side[0] // step, side[1] // step) for x, step in zip(features, steps, strict=True)):
-        raise _mapless(name, f"of {side} it gives {', '.join(str(tuple(x.shape[2:])) for x in features[1:])}")
+        raise _one_size(name, f"of {side} it gives {', '.join(str(tuple(x.shape[2:])) for x in features[1:])}")
+
+
+def _one_size(name: str, reason: str) -> RecipeError:
+    return RecipeError(
+        f"model.encoder {name!r} does not halve images of any size ({reason}), as a decoder wants it; choose one such as resnet18, "
+        "efficientnet_b0, convnext_tiny or pvt_v2_b1"
+    )
 
 
 def with_weights(make: Callable[[], Any], encoder: str, pretrained: str) -> Any:

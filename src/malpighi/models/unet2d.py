@@ -96,7 +96,7 @@ def encoder_decoder(
             **own,
         )
 
-    body = build_with_encoder(make, options.encoder, options.pretrained, options.architecture)
+    body = build_with_encoder(make, options.encoder, options.pretrained, in_channels, options.architecture)
     network = EncoderDecoder(body, in_channels, logits, int(body.encoder.output_stride), options.dropout)
     if options.architecture == "unet":
         _unet(network, options, widths)
