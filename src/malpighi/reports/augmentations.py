@@ -59,22 +59,22 @@ def augmentations_report(rows: Sequence[Row], cases: Sequence[str], classes: Seq
     """The page, not yet written.
 
     Args:
-        cases: what stands above each column.
+        cases: what each column is of.
         what: "recipe NAME", or what else the transforms are of.
         where: the data set.
     """
     colors = class_colors(list(classes))
     report = Report("Augmentations", f"{what} on {where}", "augmentations")
-    report.facts({"transforms": len({row.name for row in rows}) - 1, "tiles": ", ".join(cases)})
+    report.facts({"transforms": len({row.name for row in rows}) - 1, "tiles": len(cases)})
     report.table([{"class": name} for name in classes], caption="Outlines", colors=colors)
     report.text(
         "Each transform alone, certain to happen: of several draws the one that changes the tile most (of two tiles in one, the middle one). "
         "The last rows show all together, each with its own chance, as training draws them."
     )
-    for row in rows:
+    for place, row in enumerate(rows):
         if row.name not in [section.title for section in report.sections]:
             report.section(row.name)
-        report.figure(_png(strip(row, colors)), row.words)
+        report.figure(_png(strip(row, colors)), f"{row.words}; from the left: {', '.join(cases)}" if place == 0 else row.words)
     return report
 
 
