@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,16 +78,9 @@ def test_a_resumed_run_logs_the_same_losses_to_the_last_bit(tmp_path):
     torch.manual_seed(0)
     fit(_fit(), _options(), OPTIM, whole, _fabric())
 
-    class Killed(Exception):
-        pass
-
-    def dies(step, **_):
-        if step >= 25:
-            raise Killed
-
     torch.manual_seed(0)
     with pytest.raises(Killed):
-        fit(_fit(), _options(), OPTIM, parts, _fabric(), progress=dies)
+        fit(_fit(), _options(), OPTIM, parts, _fabric(), progress=_dies_at(25))
     torch.manual_seed(99)  # whatever the new process draws first
     fit(_fit(), _options(), OPTIM, parts, _fabric())
     assert _losses(parts) == _losses(whole)
@@ -94,6 +88,178 @@ def test_a_resumed_run_logs_the_same_losses_to_the_last_bit(tmp_path):
     load_weights(whole, a)
     load_weights(parts, b)
     torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=0, atol=0)
+
+
+class Killed(Exception):
+    pass
+
+
+def _dies_at(last):
+    def dies(step, **_):
+        if step >= last:
+            raise Killed
+
+    return dies
+
+
+class Normed(Tiny):
+    """With a batch norm, whose statistics a mean of weights must measure anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x):
+        return Outputs(self.norm(self.conv(self.dropout(x))))
+
+
+def _score(network):
+    """A score that rises and falls with the weights."""
+    return {"score": float(network.conv.weight.detach().sum().sin().abs())}
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("optimiser", "keep"),
+    [
+        *((name, "best") for name in ("adam", "sgd", "radam", "ranger", "adan")),
+        *(("adamw", keep) for keep in ("last", "top", "snapshots", "swa")),
+        ("ranger", "swa"),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, optimiser, keep, average):
+    optim = OptimOptions(name=optimiser, rate=0.02, warmup=0.0, average=average)
+    options = _options(validate_every=5, keep=keep, keep_count=3)
+    (whole := tmp_path / "whole").mkdir()
+    (parts := tmp_path / "parts").mkdir()
+    torch.manual_seed(0)
+    result = fit(_fit(_score, Normed()), options, optim, whole, _fabric())
+    torch.manual_seed(0)
+    for last in (13, 33, 37):
+        with pytest.raises(Killed):
+            fit(_fit(_score, Normed()), options, optim, parts, _fabric(), progress=_dies_at(last))
+        torch.manual_seed(99)
+    again = fit(_fit(_score, Normed()), options, optim, parts, _fabric())
+    assert _losses(parts) == _losses(whole)
+    assert (again.kept, again.kept_steps, again.kept_score) == (result.kept, result.kept_steps, result.kept_score)
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+    assert not (parts / "kept").exists()
+
+
+def test_a_run_killed_while_it_ends_ends_the_same(tmp_path):
+    options = _options(validate_every=5, keep="top")
+    (whole := tmp_path / "whole").mkdir()
+    (parts := tmp_path / "parts").mkdir()
+    torch.manual_seed(0)
+    fit(_fit(_score, Normed()), options, OPTIM, whole, _fabric())
+    calls = []
+
+    def dies_in_the_last(network):
+        calls.append(1)
+        if len(calls) == 9:  # eight while it trains, one of the mean
+            raise Killed
+        return _score(network)
+
+    torch.manual_seed(0)
+    with pytest.raises(Killed):
+        fit(_fit(dies_in_the_last, Normed()), options, OPTIM, parts, _fabric())
+    fit(_fit(_score, Normed()), options, OPTIM, parts, _fabric())
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+    assert len([row for row in read_metrics(parts / "metrics.jsonl") if "kept" in row]) == 1
+
+
+def test_what_is_kept_is_scored_logged_and_told(tmp_path):
+    scores = iter([0.2, 0.8, 0.5, 0.6, 0.7])
+    weights = []
+
+    def validate(network):
+        weights.append(network.conv.weight.detach().clone())
+        return {"score": next(scores)}
+
+    result = fit(_fit(validate), _options(keep="top", keep_count=2), OPTIM, tmp_path, _fabric())
+    assert (result.kept, result.kept_steps, result.kept_score) == ("top", [20, 40], 0.7)
+    assert (result.best_score, result.best_step) == (0.8, 20)
+    ended = Tiny()
+    load_weights(tmp_path, ended)
+    torch.testing.assert_close(ended.conv.weight, (weights[1] + weights[3]) / 2)
+    torch.testing.assert_close(ended.conv.weight, weights[4])
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["kept"]["score"] for row in rows if "kept" in row] == [0.7]
+    assert [row["validation"]["score"] for row in rows if "validation" in row] == [0.2, 0.8, 0.5, 0.6]
+
+
+def test_last_weights_are_kept_though_worse(tmp_path):
+    scores = iter([0.8, 0.2])
+    seen = []
+
+    def validate(network):
+        if seen:  # until the run ends the best are there to use
+            best = Tiny()
+            load_weights(tmp_path, best)
+            torch.testing.assert_close(best.conv.weight, seen[0])
+        seen.append(network.conv.weight.detach().clone())
+        return {"score": next(scores)}
+
+    result = fit(_fit(validate), _options(steps=20, keep="last"), OPTIM, tmp_path, _fabric())
+    assert (result.kept, result.kept_steps, result.kept_score, result.best_score) == ("last", [20], 0.2, 0.8)
+    last = Tiny()
+    load_weights(tmp_path, last)
+    torch.testing.assert_close(last.conv.weight, seen[1])
+
+
+def test_a_run_that_has_ended_does_nothing_more(tmp_path):
+    scores = iter([0.8, 0.2, 0.1])
+    options = _options(steps=100, patience=2)
+    first = fit(_fit(lambda _: {"score": next(scores)}), options, OPTIM, tmp_path, _fabric())
+    again = fit(_fit(lambda _: pytest.fail("validated again")), options, OPTIM, tmp_path, _fabric())
+    assert (first.stopped, first.steps) == ("early stop", 30)
+    assert again.as_dict() == first.as_dict()
+
+
+def test_mined_batches_follow_a_validation_and_a_resumed_run_sees_the_same(tmp_path):
+    def run(folder, killed=None):
+        """Batches depend on what was found at the last mining, which lies in the run folder."""
+        folder.mkdir(exist_ok=True)
+        asked, found = [], folder / "found.json"
+
+        def mine(network, step):
+            found.write_text(json.dumps([*(json.loads(found.read_text()) if found.exists() else []), step]))
+
+        def batches(first):
+            asked.append(first)
+            seed = max([step for step in (json.loads(found.read_text()) if found.exists() else []) if step <= first], default=0)
+            return _batches(first + 1000 * seed)
+
+        task = replace(_fit(), batches=batches, mine=mine)
+        if killed:
+            with pytest.raises(Killed):
+                fit(task, _options(), OPTIM, folder, _fabric(), progress=_dies_at(killed))
+        else:
+            fit(task, _options(), OPTIM, folder, _fabric())
+        return asked
+
+    torch.manual_seed(0)
+    assert run(tmp_path / "whole") == [0, 10, 20, 30]
+    torch.manual_seed(0)
+    assert run(tmp_path / "parts", 25) == [0, 10, 20]
+    assert run(tmp_path / "parts") == [20, 30]
+    assert _losses(tmp_path / "parts") == _losses(tmp_path / "whole")
+
+
+def test_facts_reach_the_loss_where_there_are_any(tmp_path):
+    seen = []
+
+    def loss(outputs, target, facts):
+        seen.append(facts["organ"])
+        return outputs.logits.mean() ** 2
+
+    def batches(first):
+        for batch in _batches(first):
+            yield batch._replace(facts={"organ": np.array([0, 1, -1, 2])})
+
+    fit(replace(_fit(), batches=batches, loss=loss), _options(steps=2), OPTIM, tmp_path, _fabric())
+    assert [facts.tolist() for facts in seen] == [[0, 1, -1, 2]] * 2
+    assert isinstance(seen[0], torch.Tensor)
 
 
 def test_interrupt_saves_after_the_step_and_goes_on(tmp_path):
