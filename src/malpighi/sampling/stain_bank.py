@@ -94,10 +94,12 @@ def fit_stains(
     Raises:
         DataError: `transfer_to` names no image, or one that is not 8-bit RGB.
     """
-    own = []
+    own, looked = [], dict[int, Staining]()
     for case in cases:
-        own.append(staining_of(case.source, spacing, options.transfer_by))
-        advance()
+        if id(case.source) not in looked:  # an image may stand here at several spacings
+            looked[id(case.source)] = staining_of(case.source, spacing, options.transfer_by)
+            advance()
+        own.append(looked[id(case.source)])
     names = [case.source.name for case in cases]
     if not (options.transfer_to and (options.transfer or options.match)):
         bank = tuple(own)

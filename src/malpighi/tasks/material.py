@@ -10,12 +10,14 @@ from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
 from malpighi.recipes.recipe import Recipe
 from malpighi.recipes.sampling_fit import require_sampling_fits, require_told
+from malpighi.sampling.augment import check_augment
 from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, OpenCase, open_case
 from malpighi.sampling.dataset import PIXEL_SIZE, TileBatches
 from malpighi.sampling.folds import Fold, left_out, make_folds
 from malpighi.sampling.hard_boxes import HardBoxes, hard_boxes
 from malpighi.sampling.intensity import Intensity, measure_intensity
 from malpighi.sampling.reductions import views
+from malpighi.sampling.stain_bank import Stains, fit_stains, needs_stains
 from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
@@ -88,6 +90,7 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         tuple(view.spacing for view in seen),
         recipe.model.tells,
         inputs.told,
+        _stains([view.case for view in seen], spacing, recipe, talk),
     )
     return Material(trained, held, inputs, batches, hard)
 
@@ -115,6 +118,21 @@ def _views(cases: Sequence[OpenCase], inputs: Inputs, tile: tuple[int, ...], rec
             asked = f"across {list(data.across)}" if data.across else f"reductions {list(data.reductions)}"
             raise SpacingError(f"data.{asked} with data.tile = {data.tile}: {error}") from error
     return seen
+
+
+def _stains(cases: Sequence[OpenCase], spacing: Spacing, recipe: Recipe, talk: Talk) -> Stains | None:
+    """The stains of every case and of the images that they are made to look like; None where the recipe does not ask for it.
+
+    Raises:
+        RecipeError: an augmentation that images of this kind cannot be given.
+        DataError: the recipe names no image to look like, or one without stains.
+    """
+    source, options = cases[0].source, recipe.augment
+    check_augment(options, spacing.rank, source.dtype.name, len(source.channels))
+    if not needs_stains(options):
+        return None
+    with talk.bar("finding stains", total=None) as advance:
+        return fit_stains(cases, spacing, options, advance, lambda line: talk.say(f"[yellow]note:[/yellow] {line}"))
 
 
 def _inputs(cases: Sequence[OpenCase], classes: tuple[str, ...], recipe: Recipe, spacing: Spacing) -> Inputs:
