@@ -25,12 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from malpighi.recipes.load import build, read_raw
-from malpighi.sampling.cases import Case, CaseTable
+from malpighi.sampling.folds import make_folds
 from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.ftu_cycle.cycle import cycle
 from malpighi.tasks.ftu_cycle.networks import score_of
-from malpighi.tasks.material import fold_of
 from malpighi.tasks.talk import Talk
 from malpighi.tasks.train import train
 
@@ -91,7 +89,7 @@ def score(arguments: argparse.Namespace, seed: int, arm: str) -> dict:
     sets = settings(arguments, seed)
     folder = arguments.output / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = write_manifest(arguments, seed, sets, folder / f"{'all' if arm == 'oracle' else 'few'}.csv", arm == "oracle")
+    manifest = write_manifest(arguments, seed, folder / f"{'all' if arm == 'oracle' else 'few'}.csv", arm == "oracle")
     run = folder / arm
     if arm in ("alone", "oracle"):
         told = train(manifest, "auto", run, overrides=sets, talk=Talk())
@@ -105,10 +103,10 @@ def score(arguments: argparse.Namespace, seed: int, arm: str) -> dict:
     }
 
 
-def write_manifest(arguments: argparse.Namespace, seed: int, sets: list[str], path: Path, everything: bool) -> Path:
+def write_manifest(arguments: argparse.Namespace, seed: int, path: Path, everything: bool) -> Path:
     """A table of the data set in which `--labelled` images of the training part, drawn by the seed, keep their labels."""
     table_ = find_cases(arguments.data).require_labels()
-    held = held_out(table_, sets)
+    held = {table_.cases[i].id for i in make_folds(table_.cases, n=5)[0].validation}  # as `train` would hold them out
     rest = sorted(case.id for case in table_.cases if case.id not in held)
     drawn = np.random.default_rng(seed).permutation(rest).tolist()
     kept = set(drawn if everything else drawn[: arguments.labelled])
@@ -123,13 +121,6 @@ def write_manifest(arguments: argparse.Namespace, seed: int, sets: list[str], pa
             elif case.id in others:
                 writer.writerow((case.id, case.image.resolve(), "", "", case.group, ""))
     return path
-
-
-def held_out(found: CaseTable, sets: list[str]) -> set[str]:
-    """Ids of fold 0 as `train` would hold them out."""
-    cases: tuple[Case, ...] = found.cases
-    recipe = build(read_raw("demo", [each for each in sets if each.startswith("data.fold")]))
-    return {cases[i].id for i in fold_of(cases, recipe).validation}
 
 
 def expect(arguments: argparse.Namespace, rows: list[dict], arm: str) -> None:

@@ -188,7 +188,7 @@ def _relabel(name: str, folder: Path, file: Path, part: Path, signed: Signed, al
         "image": image["path"],
         "labels": f"{LABELS}/{name}.geojson.gz",
         "classes": ";".join(classes),
-        "spacing": _spacing_text(space.spacing),
+        "spacing": spacing_text(space.spacing),
         "annotator": signed.by,
         "annotated_at": signed.at,
         "predicted_by": str(told.get("run", "")),
@@ -202,12 +202,13 @@ def _origin(edit: Edit, signed: Signed, run: str) -> dict[str, str]:
     return {**drawn, "annotator": signed.by, "annotated_at": signed.at, "predicted_by": run if edit.before is not None else ""}
 
 
-def _spacing_text(spacing: Spacing) -> str:
-    """As a manifest holds it; pixels need not be told."""
+def spacing_text(spacing: float | Spacing | None) -> str:
+    """As a manifest holds it; empty for pixels, which need not be told."""
+    if spacing is None or isinstance(spacing, (int, float)):
+        return "" if spacing is None else f"{spacing!r}"
     if not spacing.physical:
         return ""
-    same = len(set(spacing.values)) == 1
-    return f"{spacing.values[0]:g}" if same else ",".join(f"{value:g}" for value in spacing.values)
+    return repr(spacing.values[0]) if len(set(spacing.values)) == 1 else ",".join(map(repr, spacing.values))
 
 
 def _write(part: Path, images: Sequence[Relabelled], signed: Signed, unedited: Sequence[str]) -> dict[str, Any]:

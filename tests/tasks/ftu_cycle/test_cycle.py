@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from malpighi.errors import OutputError, RecipeError
+from malpighi.geometry import Box
 from malpighi.inference.store import PROBABILITIES
 from malpighi.reports.runfolder import read_json
+from malpighi.sampling.cases import open_case
+from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.ftu_cycle import cycle as module
 from malpighi.tasks.ftu_cycle import labels as labelling
 from malpighi.tasks.ftu_cycle.cycle import cycle
@@ -85,6 +88,15 @@ def test_held_out_images_are_the_same_in_every_cycle_and_pseudo_labels_are_not_a
     assert not {"s4", "s5"} & set(held[0])
     summaries = [read_json(out / f"cycle-{k}/summary.json") for k in range(3)]
     assert [one["train_cases"] for one in summaries] == [2, 4, 4]
+
+
+def test_labels_are_rows_for_anybodys_own_table(run):
+    _, out = run
+    table = find_cases(out / "pseudo/cycle-1")
+    assert [(case.id, case.pseudo) for case in table.cases] == [("s4", "cycle-0"), ("s5", "cycle-0")]
+    with open_case(table.cases[0], table.classes) as opened:
+        found = opened.annotation.probabilities(Box.of_shape((96, 128)))
+    np.testing.assert_allclose(found, probabilities(out) / 255, atol=1e-6)
 
 
 def test_a_finished_run_is_left_alone_and_another_recipe_is_refused(run, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, SpacingError
 from malpighi.inference.store import PROBABILITIES
 from malpighi.reports.runfolder import read_json
@@ -22,8 +24,10 @@ from malpighi.tasks.ftu_cycle.mean import mean_prediction
 from malpighi.tasks.ftu_cycle.networks import train_network
 from malpighi.tasks.ftu_cycle.work import PSEUDO, Network, Work
 from malpighi.tasks.prepare import write_json
+from malpighi.tasks.relabel import spacing_text
 
 LABELS, PROVENANCE, MEMBERS = "labels.json", "provenance.json", "members"
+COLUMNS = ("id", "image", "labels", "classes", "group", "spacing", "pseudo", "soft", "sure")
 
 
 def pseudo_cases(work: Work, network: Network) -> tuple[Case, ...]:
@@ -67,6 +71,7 @@ def _make(work: Work, network: Network, folder: Path) -> None:
     for image in images:
         if image["case"] not in failed:
             write_json(folder / image["case"] / PROVENANCE, image)
+    _write_manifest(work, folder, images, "+".join(run["run"] for run in runs))
     write_json(
         folder / LABELS, {"runs": [run["run"] for run in runs], **_summary(work, network, folder, images), "images": images}
     )
@@ -174,6 +179,24 @@ def choose(images: Sequence[dict[str, Any]], keep: float, positive: bool) -> Non
         image["kept"] = rank < most
         if rank >= most:
             image["why"] = f"not among the surest {keep:.0%}"
+
+
+def _write_manifest(work: Work, folder: Path, images: Sequence[Mapping[str, Any]], runs: str) -> None:
+    """`manifest.csv` of the labels that are kept: rows for anybody's own table."""
+    kept = {image["case"] for image in images if image["kept"]}
+    with replacing(folder / "manifest.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for case in work.unlabelled:
+            if case.id in kept:
+                row = {
+                    "id": case.id,
+                    "image": str(case.image.resolve()),
+                    "labels": f"{case.id}/{PROBABILITIES}",
+                    "pseudo": runs,
+                }
+                row |= {"classes": ";".join(work.classes), "group": case.group, "spacing": spacing_text(case.spacing)}
+                writer.writerow({**row, "soft": str(work.options.soft).lower(), "sure": work.options.sure})
 
 
 def _summary(work: Work, network: Network, folder: Path, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
