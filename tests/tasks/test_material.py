@@ -169,6 +169,17 @@ def test_weights_reach_the_sampler(table):
         _gather(replace(table, cases=tuple(replace(case, weight=0.0) for case in cases)), _recipe("sampling.kind=random"))
 
 
+def test_stains_are_looked_at_where_the_augmentation_asks(table):
+    recipe = _recipe("augment.transfer=1.0", "augment.transfer_by=reinhard", "data.reductions=[1.0, 2.0]")
+    material, stack = _gather(table, recipe)
+    with stack:
+        assert len(material.batches.stains.own) == len(material.batches.cases) == 4
+        assert material.batches.make(0).images.dtype == np.uint8
+    plain, stack = _gather(table, _recipe())
+    with stack:
+        assert plain.batches.stains is None
+
+
 @pytest.mark.parametrize(
     ("task", "rank", "data", "sampling", "told"),
     [
