@@ -13,8 +13,9 @@ from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape
 from malpighi.sampling.cases import open_case
 from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.edit_tables import counted, spoken
 from malpighi.tasks.edits import compare
-from malpighi.tasks.relabel import counted, relabel, spoken
+from malpighi.tasks.relabel import relabel
 from system.tiny import malpighi, refused
 
 AT = "2024-05-31"

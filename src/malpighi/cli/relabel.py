@@ -39,8 +39,8 @@ def relabel(
     """
     from rich.markup import escape
 
+    from malpighi.tasks.edit_tables import spoken
     from malpighi.tasks.relabel import relabel as run
-    from malpighi.tasks.relabel import spoken
 
     told = run(predictions, edited, out, by=by, at=at, allow_empty=allow_empty, overwrite=overwrite, talk=talk())
     say(f"[bold]{spoken(told)}[/bold]; train on {escape(told['output'])}/manifest.csv")

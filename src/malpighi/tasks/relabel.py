@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.markup import escape
@@ -17,11 +14,13 @@ from rich.markup import escape
 from malpighi.annotations.geojson import write_geojson
 from malpighi.annotations.open import suffix_of
 from malpighi.errors import DataError, OutputError, RecipeError
-from malpighi.geometry import Shape, Space, Spacing
+from malpighi.geometry import Space, Spacing
 from malpighi.inference.store import MANIFEST
 from malpighi.reports.colors import class_colors
 from malpighi.reports.runfolder import read_json
-from malpighi.tasks.edits import KINDS, Edit, compare, read_edited
+from malpighi.tasks.edit_tables import COLUMNS, change, counted
+from malpighi.tasks.edits import Edit, compare, read_edited
+from malpighi.tasks.manifest_rows import spacing_text, write_rows
 from malpighi.tasks.object_files import OUTLINES
 from malpighi.tasks.pairs import found_predictions
 from malpighi.tasks.prepare import write_json
@@ -29,7 +28,6 @@ from malpighi.tasks.talk import Talk
 
 LABELS, TABLE, CHANGES, SUMMARY = "labels", "manifest.csv", "changes.csv", "summary.json"
 SUFFIXES = (".geojson", ".geojson.gz")
-COLUMNS = ("image", "object", "kind", "class", "class_before", "iou", "area", "area_before")
 
 
 @dataclass(frozen=True)
@@ -202,20 +200,11 @@ def _origin(edit: Edit, signed: Signed, run: str) -> dict[str, str]:
     return {**drawn, "annotator": signed.by, "annotated_at": signed.at, "predicted_by": run if edit.before is not None else ""}
 
 
-def spacing_text(spacing: float | Spacing | None) -> str:
-    """As a manifest holds it; empty for pixels, which need not be told."""
-    if spacing is None or isinstance(spacing, (int, float)):
-        return "" if spacing is None else f"{spacing!r}"
-    if not spacing.physical:
-        return ""
-    return repr(spacing.values[0]) if len(set(spacing.values)) == 1 else ",".join(map(repr, spacing.values))
-
-
 def _write(part: Path, images: Sequence[Relabelled], signed: Signed, unedited: Sequence[str]) -> dict[str, Any]:
     """The tables and the summary."""
-    _write_table(part / TABLE, list(images[0].row), [one.row for one in images])
-    rows = [_change(one.row["id"], edit) for one in images for edit in one.edits]
-    _write_table(part / CHANGES, COLUMNS, rows)
+    write_rows(part / TABLE, list(images[0].row), [one.row for one in images])
+    rows = [change(one.row["id"], edit) for one in images for edit in one.edits]
+    write_rows(part / CHANGES, COLUMNS, rows)
     edits = [edit for one in images for edit in one.edits]
     classes = images[0].row["classes"].split(";")
     told = {
@@ -228,45 +217,3 @@ def _write(part: Path, images: Sequence[Relabelled], signed: Signed, unedited: S
     }
     write_json(part / SUMMARY, told)
     return told
-
-
-def counted(edits: Sequence[Edit]) -> dict[str, Any]:
-    """How many objects met which fate; "median_iou" of those that were changed, None where none was."""
-    kinds = Counter(edit.kind for edit in edits)
-    overlaps = [edit.iou for edit in edits if edit.kind == "changed"]
-    return {
-        "objects": len(edits),
-        **{kind: kinds[kind] for kind in KINDS},
-        "median_iou": round(median(overlaps), 4) if overlaps else None,
-    }
-
-
-def spoken(told: Mapping[str, Any]) -> str:
-    """What was learnt, in one line: "412 objects: 380 kept, 21 changed (IoU .81), 7 added, 4 removed"."""
-    iou = "" if told["median_iou"] is None else f" (IoU {told['median_iou']:.2f})".replace("0.", ".")
-    kinds = [f"{told[kind]} {kind}{iou if kind == 'changed' else ''}" for kind in KINDS if told[kind] or kind != "retyped"]
-    return f"{told['objects']} object{'s' * (told['objects'] != 1)}: {', '.join(kinds)}"
-
-
-def _change(image: str, edit: Edit) -> dict[str, Any]:
-    def area(shape: Shape | None) -> str:
-        return "" if shape is None else f"{shape.geometry.area:.1f}"
-
-    known = edit.before is not None and edit.after is not None
-    return {
-        "image": image,
-        "object": edit.id,
-        "kind": edit.kind,
-        "class": edit.after.label if edit.after is not None else "",
-        "class_before": edit.before.label if edit.before is not None else "",
-        "iou": f"{edit.iou:.4f}" if known else "",
-        "area": area(edit.after),
-        "area_before": area(edit.before),
-    }
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)

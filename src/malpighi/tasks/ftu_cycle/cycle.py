@@ -234,9 +234,8 @@ def _network_row(work: Work, network: Network, labels: Mapping[str, Any]) -> dic
 
 def _copy_up(run: Path, out: Path) -> None:
     """Make `out` a run that `segment` takes: the recipe comes last, without which it is none."""
-    files = [path for path in sorted(run.iterdir()) if path.suffix == ".safetensors"]
-    for path in (*files, run / RECIPE):
-        with replacing(out / path.name) as part:
+    for path in (*sorted(run.rglob("*.safetensors")), run / RECIPE):  # a detector's weights lie in a folder of their own
+        with replacing(out / path.relative_to(run)) as part:
             shutil.copyfile(path, part)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 import time
@@ -14,7 +13,6 @@ from typing import Any
 
 from rich.markup import escape
 
-from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, SpacingError
 from malpighi.inference.store import PROBABILITIES
 from malpighi.reports.runfolder import read_json
@@ -23,8 +21,8 @@ from malpighi.tasks.ftu_cycle.facts import agreement, measure
 from malpighi.tasks.ftu_cycle.mean import mean_prediction
 from malpighi.tasks.ftu_cycle.networks import train_network
 from malpighi.tasks.ftu_cycle.work import PSEUDO, Network, Work
+from malpighi.tasks.manifest_rows import spacing_text, write_rows
 from malpighi.tasks.prepare import write_json
-from malpighi.tasks.relabel import spacing_text
 
 LABELS, PROVENANCE, MEMBERS = "labels.json", "provenance.json", "members"
 COLUMNS = ("id", "image", "labels", "classes", "group", "spacing", "pseudo", "soft", "sure")
@@ -184,19 +182,22 @@ def choose(images: Sequence[dict[str, Any]], keep: float, positive: bool) -> Non
 def _write_manifest(work: Work, folder: Path, images: Sequence[Mapping[str, Any]], runs: str) -> None:
     """`manifest.csv` of the labels that are kept: rows for anybody's own table."""
     kept = {image["case"] for image in images if image["kept"]}
-    with replacing(folder / "manifest.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for case in work.unlabelled:
-            if case.id in kept:
-                row = {
-                    "id": case.id,
-                    "image": str(case.image.resolve()),
-                    "labels": f"{case.id}/{PROBABILITIES}",
-                    "pseudo": runs,
-                }
-                row |= {"classes": ";".join(work.classes), "group": case.group, "spacing": spacing_text(case.spacing)}
-                writer.writerow({**row, "soft": str(work.options.soft).lower(), "sure": work.options.sure})
+    rows: list[dict[str, Any]] = [
+        {
+            "id": case.id,
+            "image": case.image.resolve(),
+            "labels": f"{case.id}/{PROBABILITIES}",
+            "classes": ";".join(work.classes),
+            "group": case.group,
+            "spacing": spacing_text(case.spacing),
+            "pseudo": runs,
+            "soft": str(work.options.soft).lower(),
+            "sure": work.options.sure,
+        }
+        for case in work.unlabelled
+        if case.id in kept
+    ]
+    write_rows(folder / "manifest.csv", COLUMNS, rows)
 
 
 def _summary(work: Work, network: Network, folder: Path, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
