@@ -62,6 +62,11 @@ def test_aspp_sees_the_whole_tile_and_half_of_it_is_dropped():
     assert abs(float(dropped.float().mean()) - 0.5) < 0.05  # of 2560 channels
 
 
+def test_bottleneck_trains_on_one_tile():
+    network = light(bottleneck="aspp", upsampling="pixelshuffle").train()
+    network(torch.rand(1, 1, 64, 64)).logits.mean().backward()
+
+
 def test_bottleneck_takes_the_coarsest_features_and_narrows_them():
     network = light(bottleneck="aspp")
     assert network.body.encoder.out_channels[-1] == network.body.decoder.center.point[0].in_channels == 512
