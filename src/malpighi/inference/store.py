@@ -17,12 +17,34 @@ import numpy as np
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.base import Damage
-from malpighi.images.channels import image_files
 from malpighi.images.write import ZarrWriter, write_labels_group
+from malpighi.inference.manifest import (
+    MANIFEST,
+    as_json,
+    differences,
+    file_fingerprint,
+    finished_manifest,
+    identity,
+    names_a_folder,
+    read_json,
+    write_json,
+)
 from malpighi.inference.predict import ALIGN
 from malpighi.inference.top import LEVELS, Kept
 
-MANIFEST = "manifest.json"
+__all__ = [
+    "LABELS",
+    "MANIFEST",
+    "PROBABILITIES",
+    "PredictionStore",
+    "ReadMask",
+    "differences",
+    "file_fingerprint",
+    "finished_manifest",
+    "identity",
+    "names_a_folder",
+]
+
 LABELS = "labels.ome.zarr"
 PROBABILITIES = "probabilities.ome.zarr"
 _CONFIDENCE = "unfinished-confidence.zarr"
@@ -282,7 +304,7 @@ class PredictionStore:
             self.finish_masks()
         self.close()
         try:
-            _write_json(self.path / MANIFEST, {**self._identity, **_as_json(facts or {})})
+            write_json(self.path / MANIFEST, {**self._identity, **as_json(facts or {})})
             self._tidy()
         except OSError as error:
             raise self._explained(error) from error
@@ -307,7 +329,7 @@ class PredictionStore:
                 raise OutputError(f"{self.path}: exists and is not a folder; choose another output")
             if begun.exists() and not (self.path / MANIFEST).exists():
                 if self._read_log().done:  # else there is nothing to go on with, and nothing to lose
-                    if different := differences(_read_json(begun), self._identity):
+                    if different := differences(read_json(begun), self._identity):
                         raise OutputError(
                             f"{self.path}: holds an unfinished prediction with another {', '.join(different)}; "
                             "give the same input and options to go on, choose another output, or begin again with --overwrite"
@@ -322,7 +344,7 @@ class PredictionStore:
         try:
             self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            _write_json(begun, self._identity)
+            write_json(begun, self._identity)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}); choose another output") from error
         return False
@@ -439,97 +461,6 @@ def _level0(writer: ZarrWriter) -> Any:
     import zarr
 
     return zarr.open_array(writer.path / "0", mode="r")
-
-
-def file_fingerprint(path: Path) -> dict[str, Any]:
-    """Path, size and time of change of an image: of a folder (Zarr, slices) or a file a channel, of all files together."""
-    path = Path(path).resolve()
-    stats = [os.stat(f) for f in image_files(path)]
-    return {
-        "path": str(path),
-        "bytes": sum(s.st_size for s in stats),
-        "changed": max((s.st_mtime_ns for s in stats), default=0),
-    }
-
-
-def names_a_folder(name: str) -> bool:
-    """Whether a class's label image can be called so."""
-    return bool(name) and not name.startswith(".") and "/" not in name and "\\" not in name
-
-
-def identity(
-    shape: Sequence[int],
-    spacing: Spacing,
-    classes: Sequence[str],
-    thresholds: Sequence[float],
-    probabilities: bool,
-    fingerprint: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What a prediction is, as its manifest says it: two with the same identity are the same result."""
-    told = {
-        "shape": list(shape),
-        "spacing": {"values": list(spacing.values), "unit": spacing.unit},
-        "classes": {name: float(t) for name, t in zip(classes, thresholds, strict=True)},
-        "probabilities": probabilities,
-        **(fingerprint or {}),
-    }
-    return dict(_as_json(told))
-
-
-def finished_manifest(path: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a finished prediction with the identity `asked`; None where nothing is finished.
-
-    Raises:
-        OutputError: finished is another one. It is neither taken for the one asked for nor replaced.
-    """
-    if not (path / MANIFEST).is_file():
-        return None
-    there = _read_json(path / MANIFEST)
-    if different := differences({key: there.get(key) for key in asked}, asked):
-        raise OutputError(
-            f"{path}: holds a finished prediction with another {', '.join(different)}; choose another output, or replace it "
-            "with --overwrite"
-        )
-    return there
-
-
-def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Where two identities differ, in words such as "predict.overlap", "threshold of tuft" or "image"."""
-    found = []
-    for key in sorted({*there, *asked}):
-        one: Any = there.get(key)
-        other: Any = asked.get(key)
-        if one == other:
-            continue
-        words = {"classes": "threshold of ", "options": ""}
-        deep = key in words and isinstance(one, dict) and isinstance(other, dict)
-        if deep and (key == "options" or one.keys() == other.keys()):
-            found += [words[key] + name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-        else:
-            found.append(key)
-    return found
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise OutputError(f"{path}: is damaged ({error}); choose another output, or begin again with --overwrite") from error
-
-
-def _as_json(value: Any) -> Any:
-    """`value` as it is after a way through a JSON file: what is compared with one."""
-    return json.loads(json.dumps(value))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _megabytes(count: float) -> str:
