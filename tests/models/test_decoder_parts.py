@@ -57,7 +57,7 @@ def test_aspp_sees_the_whole_tile_and_half_of_it_is_dropped():
     far = x.clone()
     far[..., 0, 0] = 9.0
     assert not torch.equal(aspp(x)[..., 31, 31], aspp(far)[..., 31, 31])
-    nn.init.constant_(aspp.join[0].bias, 9.0)
+    nn.init.constant_(aspp.join[1].bias, 9.0)
     dropped = torch.stack([aspp.train()(x.expand(2, -1, -1, -1)).amax((2, 3)) == 0 for _ in range(20)])
     assert abs(float(dropped.float().mean()) - 0.5) < 0.05  # of 2560 channels
 

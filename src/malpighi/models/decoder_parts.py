@@ -5,6 +5,7 @@ The blocks are those of segmentation-models-pytorch, under the names they have t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -73,8 +74,8 @@ def put_attention(kind: str, blocks: nn.ModuleList | nn.ModuleDict, last_takes_s
 class Aspp(nn.Module):
     """Atrous spatial pyramid pooling (Chen et al. 2017) for the coarsest features, as the third of Hacking the Kidney had it.
 
-    Beside a 1 × 1 convolution and the maximum over all places, 3 × 3 convolutions whose taps lie 1, 2, 3 and 4 apart: at a
-    thirty-second of the resolution, all of a tile. The maximum has no normalisation, which one tile a batch would not allow.
+    Beside a 1 × 1 convolution and the maximum over all places, 3 × 3 convolutions, in four groups, whose taps lie 1, 2, 3 and 4
+    apart. The maximum has no normalisation, which one tile a batch would not allow.
     """
 
     def __init__(self, channels: int, dilations: Sequence[int] = (1, 2, 3, 4), dropout: float = 0.5) -> None:
@@ -82,14 +83,14 @@ class Aspp(nn.Module):
         self.out_channels = min(512, channels)
         width = max(4, self.out_channels // 2)
         self.point = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.dilated = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, width, 3, padding=step, dilation=step, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-            )
-            for step in dilations
-        )
+        groups = math.gcd(4, channels, width)
+        dilated = [nn.Conv2d(channels, width, 3, padding=step, dilation=step, groups=groups, bias=False) for step in dilations]
+        self.dilated = nn.ModuleList(nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU()) for conv in dilated)
         self.whole = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Conv2d(channels, width, 1), nn.ReLU())
-        self.join = nn.Sequential(nn.Conv2d((2 + len(dilations)) * width, self.out_channels, 1), nn.ReLU())
+        beside = (2 + len(dilations)) * width
+        self.join = nn.Sequential(
+            nn.Conv2d(beside, self.out_channels, 1, bias=False), nn.BatchNorm2d(self.out_channels), nn.ReLU()
+        )
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
