@@ -84,3 +84,11 @@ def test_fluorescence_is_scaled_by_percentiles():
 def test_auto_without_a_rule_lists_those_that_have_one():
     with pytest.raises(RecipeError, match=r"loss\.smooth.*data\.spacing"):
         _plan(overrides=[f"loss.smooth={AUTO}"])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "numbers"), [("unet", 5), ("manet", 5), ("fpn", 1), ("upernet", 1), ("attention-unet", 0)]
+)
+def test_decoder_has_as_many_widths_as_the_architecture_takes(architecture, numbers):
+    full, _ = _plan(overrides=[f"model.architecture={architecture}"])
+    assert len(build(full).model.decoder_channels) == numbers

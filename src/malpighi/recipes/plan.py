@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from malpighi.errors import RecipeError
+from malpighi.models.architectures import DECODERS
 from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, Raw, Rule, StepTimes, get, put
 from malpighi.recipes.load import AUTO
 from malpighi.recipes.volumes import VOLUME_RULES
@@ -109,8 +110,11 @@ def _encoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[str, str
 
 
 def _decoder(data: DataFacts, machine: MachineFacts, raw: Raw) -> tuple[list[int], str]:
-    if get(raw, "model.architecture") == "fpn":
-        return [128], "the pyramid's usual width halved"
+    decoder = DECODERS.get(get(raw, "model.architecture"))
+    if decoder is None:
+        return [], "a network without an encoder has widths instead"
+    if decoder.widths == 1:
+        return [128], f"{decoder.what}, half the usual"
     if machine.gpu:
         return [256, 128, 64, 32, 16], "the usual widths of a U-Net"
     return [128, 64, 32, 32, 16], "a light decoder: on a CPU its full-resolution stages cost most"
