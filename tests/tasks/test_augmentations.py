@@ -51,6 +51,7 @@ def test_cases_that_differ_are_shown() -> None:
     assert len(_spread(cases, 9)) == 5
 
 
+@pytest.mark.slow
 def test_without_a_recipe_every_transform_is_shown(tiles: Path, tmp_path: Path) -> None:
     told = show_augmentations(tiles, tmp_path / "out" / "sheet.png", overrides=["data.tile=48"])
     picture = cv2.imread(str(tmp_path / "out" / "sheet.png"))
@@ -89,3 +90,26 @@ def test_what_cannot_be_shown_is_refused(tiles: Path, tmp_path: Path) -> None:
             overrides=["data.tile=32", "augment.match=1", "augment.transfer_to=nowhere"],
         )
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_recipe_that_asks_for_stains_gets_batches_that_know_them(tiles: Path) -> None:
+    from contextlib import ExitStack
+
+    from malpighi.recipes.load import build, read_raw
+    from malpighi.sampling.folds import Fold
+    from malpighi.sampling.layouts import find_cases
+    from malpighi.tasks.material import gather
+    from malpighi.tasks.talk import Talk
+
+    said: list[str] = []
+    table = find_cases(tiles)
+    sets = ["data.unit=px", "data.tile=32", "train.precision=float32", "train.channels_last=false", "augment.transfer=1.0"]
+    with ExitStack() as stack:
+        for bank, images in (("", 2), (str(tiles / "tuft/he/images"), 1)):
+            recipe = build(read_raw("demo", [*sets, f"augment.transfer_to={bank}" if bank else "augment.match=0.5"]))
+            material = gather(table, Fold((0, 1), (2,)), recipe, stack, Talk(said.append))
+            assert material.batches.stains is not None
+            assert (len(material.batches.stains.own), len(material.batches.stains.bank)) == (2, images)
+            assert material.batches.make(0).images.shape == (8, 3, 32, 32)
+        plain = gather(table, Fold((0, 1), (2,)), build(read_raw("demo", sets[:-1])), stack, Talk())
+        assert plain.batches.stains is None
