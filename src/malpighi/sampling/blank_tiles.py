@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Spacing
-from malpighi.images.base import Source
 from malpighi.sampling.labelled import blocks_of
+
+if TYPE_CHECKING:
+    from malpighi.images.base import Source
 
 CELLS = 8
 """Cells of the tables to a tile's side."""
