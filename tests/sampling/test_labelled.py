@@ -75,8 +75,7 @@ def test_where_all_is_labelled_boxes_are_the_same_as_ever() -> None:
     assert [plain(n) for n in range(50)] == [asked(n) for n in range(50)]
 
 
-@settings(max_examples=30)
-@settings(deadline=None)  # a busy machine is no error
+@settings(max_examples=30, deadline=None)  # a busy machine is no error
 @given(st.integers(0, 10**6), st.sampled_from([((21, 30), (9, 17)), ((5, 40), (16, 16)), ((9, 17, 30), (3, 16, 20))]))
 def test_what_is_said_of_a_box_is_true(seed: int, case: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     shape, tile = case
