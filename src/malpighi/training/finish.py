@@ -30,7 +30,7 @@ MEASURED = 32
 def finish(task: Fit, state: State, log: MetricsLog, run: Path, fabric: Fabric, layout: torch.memory_format) -> None:
     """Leave the weights of `train.keep` in `weights.safetensors`, and say in `state.ended` which they are.
 
-    A mean is validated once more, as a line "kept" of the log says. Nothing of the state that a checkpoint holds is changed, so that a run
+    A mean is validated once more, as a line "kept" of the log says. Of the state that a checkpoint holds only times are changed, so that a run
     that is killed here does the same again.
     """
     keep = state.keep
@@ -45,7 +45,9 @@ def finish(task: Fit, state: State, log: MetricsLog, run: Path, fabric: Fabric, 
         network = _averaged(task, state, fabric, layout)
         scores = task.validate(network)
         save_weights(run, network, task.facts)
-        log.write(state.step, kept={"by": keep.kind, "steps": steps, **scores, "seconds": time.perf_counter() - began})
+        seconds = time.perf_counter() - began
+        log.write(state.step, kept={"by": keep.kind, "steps": steps, **scores, "seconds": seconds})
+        state.validation_seconds += seconds
         kept = (steps, scores["score"])
     state.ended = {"kept": keep.kind, "kept_steps": kept[0], "kept_score": kept[1]}
 
