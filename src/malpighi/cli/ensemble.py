@@ -49,4 +49,4 @@ def ensemble(
     score = f"in sample {chosen['fooled']:.4f}" if believed is None else f"{believed:.4f} on images left out"
     say(f"{told['how']} of {len(told['members'])}, Dice {score}: [bold]{escape(str(out))}[/bold]")
     if json:
-        print_json(told)
+        print_json({key: value for key, value in told.items() if key != "curves"})

@@ -36,8 +36,10 @@ class Sample:
     def of(cls, drawn: Sequence[Sample]) -> Sample:
         """One sample of several images, from those of one image each, in order."""
         image = np.concatenate([np.full(len(each.truth), number) for number, each in enumerate(drawn)])
-        joined = (np.concatenate([getattr(each, name) for each in drawn]) for name in ("levels", "truth", "weight"))
-        return cls(*joined, image.astype(np.int64), len(drawn))
+        levels, truth, weight = (
+            np.concatenate([getattr(each, name) for each in drawn]) for name in ("levels", "truth", "weight")
+        )
+        return cls(levels, truth, weight, image.astype(np.int64), len(drawn))
 
     def histograms(self, levels: np.ndarray) -> np.ndarray:
         """(image, 256, 3) what each image's histogram is estimated to be where its voxels have these (voxel,) levels."""
