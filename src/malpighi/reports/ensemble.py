@@ -78,14 +78,19 @@ def _candidates(report: Report, told: Mapping[str, Any]) -> None:
     rows = [
         {
             "candidate": ("▸ " if each["name"] == told["chosen"] else "") + each["name"],
-            "left out": each["nested"],
-            **({f"left out, by {told['attribute']}": each["by"]} if told["attribute"] else {}),
-            "left out, at 0.5": each["half"],
-            "in sample": each["fooled"],
+            "left out": _four(each["nested"]),
+            **({f"left out, by {told['attribute']}": _four(each["by"])} if told["attribute"] else {}),
+            "left out, at 0.5": _four(each["half"]),
+            "in sample": _four(each["fooled"]),
         }
         for each in told["candidates"]
     ]
     report.table(rows, caption="▸ is used.")
+
+
+def _four(score: float | None) -> str | None:
+    """Candidates differ in the third digit and the fourth."""
+    return None if score is None else f"{score:.4f}"
 
 
 def _members(report: Report, told: Mapping[str, Any]) -> None:
