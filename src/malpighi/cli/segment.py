@@ -13,7 +13,9 @@ from malpighi.geometry import Spacing
 
 def segment(
     images: Annotated[list[str], typer.Argument(help="Slides or images, folders of them, or patterns.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder of `malpighi train`, or a starter model: nuclei.")],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="Run of `malpighi train`, an ensemble, or a starter model: nuclei.")
+    ],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to make; each image gets one of its own in it.")],
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
@@ -43,6 +45,8 @@ def segment(
         malpighi segment image.tif -m nuclei -o out
 
         malpighi segment slides/*.tiff -m run -o out --set predict.flips=d4 --set predict.thresholds=[0.4]
+
+        malpighi segment slide.svs -m ensemble -o out --set ensemble.organ=kidney
 
         malpighi segment kidney/ -m run3d -o out --within out2d --margin 500 --set predict.top=0.2
 
