@@ -73,11 +73,15 @@ def _extension(error: Tensor, there: Tensor) -> Tensor:
     differences of neighbouring losses; here they are in closed form, 1/U where the class is and I / (U (U - 1)) where it is not,
     since in float32 a difference of two numbers near 1 keeps hardly a digit of a price of a millionth.
     """
-    total = there.sum()
-    some = error > 0
-    error, there = error[some], there[some]
-    error, order = error.sort(descending=True)
-    return (error * prices(there[order], total).to(error.dtype)).sum()
+    return (error * _weights(error.detach(), there)).sum()
+
+
+@torch.no_grad()
+def _weights(error: Tensor, there: Tensor) -> Tensor:
+    """The price of each voxel's error, in the voxels' order. It is the loss's slope: no gradient goes through the sort."""
+    some = error.nonzero().squeeze(1)
+    order = some[error[some].argsort(descending=True)]
+    return torch.zeros_like(error).index_put_((order,), prices(there[order], there.sum()).to(error.dtype))
 
 
 @torch.no_grad()
