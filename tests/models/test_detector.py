@@ -52,6 +52,24 @@ def test_losses_are_those_that_torchvision_computes(kind):
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_images_are_given_as_they_are(training):
+    """torchvision would enlarge them to 800 pixels and scale their values."""
+    detector = small().train(training)
+    images = [torch.rand(3, 40, 50), torch.rand(3, 64, 30)]
+    padded, _ = detector.net.transform(images)
+    assert padded.image_sizes == [(40, 50), (64, 30)]
+    assert padded.tensors.shape == (2, 3, 64, 64)
+    assert torch.equal(padded.tensors[0, :, :40, :50], images[0])
+    assert not padded.tensors[0, :, 40:].any()
+    sizes = []
+    detector.net.backbone.register_forward_hook(
+        lambda module, inputs, outputs: sizes.extend(each.shape[-1] for each in outputs.values())
+    )
+    detector(torch.stack([images[1], images[1]]))
+    assert sizes[:3] == [4, 2, 1]  # 30 is padded to 32: strides 8, 16, 32
+
+
 def test_unlabelled_teaches_nothing_of_its_class():
     detector = small().train()
     unsaid = target()

@@ -70,6 +70,23 @@ class Backbone(nn.Module):
         return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(maps)))
 
 
+class AsTheyAre(nn.Module):
+    """Stands where `torchvision` scales and enlarges images (to 800 pixels and more, also in evaluation): they are only padded to one size."""
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> tuple[Any, Any]:
+        """(channel, y, x) images, each of its own size → an `ImageList` whose sides are multiples of `STEP`, and the targets."""
+        from torchvision.models.detection.image_list import ImageList
+
+        sizes = [(int(each.shape[-2]), int(each.shape[-1])) for each in images]
+        height, width = (-(-max(sides) // STEP) * STEP for sides in zip(*sizes, strict=True))
+        padded = [functional.pad(each, (0, width - w, 0, height - h)) for each, (h, w) in zip(images, sizes, strict=True)]
+        return ImageList(torch.stack(padded), sizes), targets
+
+    def postprocess(self, found: list[dict[str, Tensor]], shapes: Any, sizes: Any) -> list[dict[str, Tensor]]:
+        """Boxes are in the images' own pixels already."""
+        return found
+
+
 class Detector(nn.Module):
     """A detector of `torchvision` that takes a batch of network input, not a list of images in 0 … 1.
 
@@ -85,13 +102,10 @@ class Detector(nn.Module):
         """Of (batch, channel, y, x): in training `Answers`, else a list of {"boxes", "scores", "labels"}, an image each."""
         if not self.training:
             return self.net(list(images))
-        from torchvision.models.detection.image_list import ImageList
-
-        height, width = images.shape[-2:]
-        padded = functional.pad(images, (0, -width % STEP, 0, -height % STEP))
-        features = list(self.net.backbone(padded).values())
+        padded, _ = self.net.transform(list(images))
+        features = list(self.net.backbone(padded.tensors).values())
         heads = self.net.head(features)
-        anchors = self.net.anchor_generator(ImageList(padded, [(height, width)] * len(images)), features)
+        anchors = self.net.anchor_generator(padded, features)
         return Answers(heads, anchors, [each.shape[2] * each.shape[3] for each in features])
 
 
@@ -110,8 +124,9 @@ def build_detector(options: BoxOptions, channels: int, classes: int, pretrained:
     """
     detection = torchvision_detection()
     backbone = Backbone(*_encoder(options.encoder, channels, pretrained))
-    plain = {"image_mean": [0.0] * channels, "image_std": [1.0] * channels, "_skip_resize": True, "size_divisible": STEP}
-    return Detector(_MAKERS[options.kind](detection, backbone, classes, plain))
+    net = _MAKERS[options.kind](detection, backbone, classes)
+    net.transform = AsTheyAre()
+    return Detector(net)
 
 
 def _encoder(name: str, channels: int, pretrained: str) -> tuple[nn.Module, list[int]]:
@@ -148,14 +163,14 @@ def _unfit(name: str, reason: str) -> RecipeError:
     )
 
 
-def _fcos(detection: Any, backbone: Backbone, classes: int, plain: dict[str, Any]) -> Any:
+def _fcos(detection: Any, backbone: Backbone, classes: int) -> Any:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
     anchors = AnchorGenerator(tuple((8 << level,) for level in range(5)), ((1.0,),) * 5)  # the strides, as FCOS wants them
-    return detection.FCOS(backbone, classes, anchor_generator=anchors, score_thresh=0.05, **plain)
+    return detection.FCOS(backbone, classes, anchor_generator=anchors, score_thresh=0.05)
 
 
-def _retinanet(detection: Any, backbone: Backbone, classes: int, plain: dict[str, Any]) -> Any:
+def _retinanet(detection: Any, backbone: Backbone, classes: int) -> Any:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.retinanet import RetinaNetHead
 
@@ -163,10 +178,10 @@ def _retinanet(detection: Any, backbone: Backbone, classes: int, plain: dict[str
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 5)
     norm = partial(nn.GroupNorm, 32)
     head = RetinaNetHead(WIDTH, anchors.num_anchors_per_location()[0], classes, norm_layer=norm)
-    return detection.RetinaNet(backbone, classes, anchor_generator=anchors, head=head, **plain)
+    return detection.RetinaNet(backbone, classes, anchor_generator=anchors, head=head)
 
 
-_MAKERS: dict[str, Callable[[Any, Backbone, int, dict[str, Any]], Any]] = {"fcos": _fcos, "retinanet": _retinanet}
+_MAKERS: dict[str, Callable[[Any, Backbone, int], Any]] = {"fcos": _fcos, "retinanet": _retinanet}
 
 
 class DetectorLoss:
