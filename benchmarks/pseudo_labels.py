@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, default=2.0, help="level-0 pixels a working pixel")
     parser.add_argument("--encoder", default="regnetx_002")
     parser.add_argument("--pretrained", default="auto")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--unlabelled", type=int, default=0, help="so many of the rest; 0: all")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")
     arguments = parser.parse_args()
@@ -78,6 +79,8 @@ def settings(arguments: argparse.Namespace, seed: int) -> list[str]:
         f"train.batch={arguments.batch}",
         f"train.validate_every={max(1, arguments.steps // 4)}",
         f"train.seed={seed}",
+        f"train.precision={arguments.precision}",  # measured, they could differ from arm to arm
+        "train.channels_last=true",
         f"cycle.cycles={arguments.cycles}",
         "cycle.gain=-1.0",
         *arguments.overrides,
