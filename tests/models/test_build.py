@@ -264,3 +264,16 @@ def test_missing_weights_warn_or_stop(monkeypatch):
         build_network(ModelOptions("unet", "resnet10t", "preferred"), in_channels=3, classes=1)
     with pytest.raises(DependencyError, match="out of reach"):
         build_network(ModelOptions("unet", "resnet10t", "required"), in_channels=3, classes=1)
+
+
+def test_drop_path_grows_to_what_was_asked_and_is_refused_where_there_is_none():
+    network = build_network(ModelOptions(encoder="regnetx_002", pretrained="never", drop_path=0.4), 3, 1)
+    chances = [part.drop_prob for part in network.modules() if type(part).__name__ == "DropPath"]
+    assert chances == sorted(chances)
+    assert chances[-1] == pytest.approx(0.4)
+    with pytest.raises(RecipeError, match="drop_path"):
+        build_network(ModelOptions(encoder="vgg11", pretrained="never", drop_path=0.4), 3, 1)
+    with pytest.raises(RecipeError, match=r"model\.drop_path 1"):
+        ModelOptions(drop_path=1.0)
+    with pytest.raises(RecipeError, match=r"model\.drop_path 0\.1"):
+        ModelOptions(architecture="dynunet", drop_path=0.1)

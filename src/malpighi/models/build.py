@@ -40,6 +40,8 @@ class ModelOptions:
         flat: of 3-D networks: so many of the first halvings leave z as it is; for voxels that are longer along z.
         dropout: share of features dropped before the last convolution, while training; of networks without an encoder, in every
             stage. The dilated convolutions of "deeplabv3+" and "aspp" have a half of their own.
+        drop_path: of encoders with residual blocks: chance with which one of them is left out while training, growing from 0 at the first to
+            this at the last (stochastic depth, Huang et al. 2016).
         slices_in: 0: the network sees the image as it is; k: it is 2-D and sees k neighbouring slices of a volume as channels.
         slices_out: how many of those slices, the central ones, it segments: 1, or all k.
         repeat: each slice is given so many times, as equal channels.
@@ -79,6 +81,7 @@ class ModelOptions:
     tile_class: bool = False
     tells: tuple[str, ...] = ()
     exclusive: bool = False
+    drop_path: float = 0.0
 
     def __post_init__(self) -> None:
         if wrong := contradiction(self):

@@ -49,6 +49,8 @@ def _wrong_encoder(options: ModelOptions) -> str:
     name, widths = options.architecture, options.decoder_channels
     if name in WIDTHS and widths:
         return f'model.decoder_channels {widths}: "{name}" has no encoder; give model.widths instead'
+    if not 0 <= options.drop_path < 1 or (options.drop_path and name in WIDTHS):
+        return f"model.drop_path {options.drop_path}: a chance of 0 (off) or more and less than 1, of networks with an encoder"
     if name in WIDTHS and options.pretrained == "required":
         return f'model.pretrained = "required": "{name}" has no published weights; set it to "never"'
     if name in DECODERS and widths and (len(widths) != DECODERS[name].widths or min(widths) < 1):

@@ -86,6 +86,8 @@ def encoder_decoder(
     widths = options.decoder_channels or STAGES
     given = {decoder.argument: widths if decoder.widths > 1 else widths[0]} if options.decoder_channels else {}
     common: dict[str, Any] = {"in_channels": in_channels, "classes": logits, **decoder.fixed, **given}
+    if options.drop_path:
+        common["drop_path_rate"] = options.drop_path
 
     def make(weights: bool | None, **own: object) -> Any:
         return smp.create_model(
