@@ -17,6 +17,7 @@ from malpighi.recipes.recipe import Recipe
         ("nuclei", "predict.one_class=true", "set predict.one_class = false"),
         ("nuclei", "objects.energy=1.0", "set objects.energy = 0"),
         ("nuclei", "predict.across=1", "set predict.across = 0"),
+        ("nuclei", "model.exclusive=true", "layers, not classes"),
     ],
 )
 def test_an_option_that_does_not_go_with_the_network_is_refused(recipe, override, said):

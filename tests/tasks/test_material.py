@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from malpighi.errors import DataError, RecipeError, SpacingError
+from malpighi.recipes.fitting import require_sampling_fits
 from malpighi.recipes.load import build, read_raw
-from malpighi.recipes.sampling_fit import require_sampling_fits
 from malpighi.sampling.boxes import SamplerOptions, sampler
 from malpighi.sampling.cases import Labels
 from malpighi.sampling.foreground import find_foreground

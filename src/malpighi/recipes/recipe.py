@@ -15,8 +15,7 @@ from malpighi.models.loss_fit import require_loss_fits
 from malpighi.models.losses import LossOptions
 from malpighi.objects.instances import InstanceOptions
 from malpighi.objects.measure import ObjectOptions
-from malpighi.recipes.fitting import require_fitting
-from malpighi.recipes.sampling_fit import require_sampling_fits
+from malpighi.recipes.fitting import require_fitting, require_sampling_fits
 from malpighi.sampling.augment import AugmentOptions
 from malpighi.sampling.boxes import SamplerOptions
 from malpighi.sampling.intensity import IntensityOptions

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from malpighi.errors import DataError, SpacingError
 from malpighi.geometry import Spacing
+from malpighi.recipes.fitting import require_sampling_fits, require_told
 from malpighi.recipes.recipe import Recipe
-from malpighi.recipes.sampling_fit import require_sampling_fits, require_told
 from malpighi.sampling.augment import check_augment
 from malpighi.sampling.cases import UNKNOWN, Case, CaseTable, OpenCase, open_case
 from malpighi.sampling.dataset import PIXEL_SIZE, TileBatches
