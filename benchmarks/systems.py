@@ -214,19 +214,20 @@ def _slug(arm: str) -> str:
 def _table(found: dict[str, dict[str, list[float]]], names: Sequence[str]) -> None:
     """Mean ± standard deviation over seeds; differences to the first arm, seed by seed, where there are as many."""
     first = next(iter(found.values()))
-    print(f"\n{'Dice, mean ± sd over seeds':<34}" + "".join(f"{name:>18}{'gain':>10}" for name in names))
+    print(f"\n{'Dice, mean ± sd over seeds':<34}" + "".join(f"{name:>18}{'gain':>18}" for name in names))
     for arm, by_data in found.items():
         line = f"{arm:<34}"
         for name in names:
             values, base = by_data.get(name, []), first.get(name, [])
-            mean = (
-                f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}" if values else "–"
-            )
-            gain = (
-                f"{statistics.mean(v - b for v, b in zip(values, base, strict=True)):+.3f}" if len(values) == len(base) else ""
-            )
-            line += f"{mean:>18}{gain if by_data is not first else '':>10}"
+            gains = [v - b for v, b in zip(values, base, strict=False)] if len(values) == len(base) else []
+            line += f"{_spread(values):>18}{_spread(gains, '+') if gains and by_data is not first else '':>18}"
         print(line)
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    if not values:
+        return "–"
+    return f"{statistics.mean(values):{sign}.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 if __name__ == "__main__":
