@@ -1,7 +1,7 @@
 """What pseudo-labels are worth where few images are labelled: glands of the colon, ten labelled images and the rest without.
 
     python benchmarks/pseudo_labels.py COLON_GLANDS -o FOLDER [--labelled 10] [--seeds 3] [--steps 400] [--cycles 2]
-        [--arms alone soft hard oracle] [--tile 160] [--encoder regnetx_002] [--pretrained auto] [--set key=value …]
+        [--arms alone soft hard oracle] [--tile 160] [--encoder regnetx_002] [--pretrained never] [--set key=value …]
 
 Fold 0 of COLON_GLANDS is held out and scored, and teaches nothing. Of the rest a seed draws which images keep their labels.
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=160)
     parser.add_argument("--spacing", type=float, default=2.0, help="level-0 pixels a working pixel")
     parser.add_argument("--encoder", default="regnetx_002")
-    parser.add_argument("--pretrained", default="auto")
+    parser.add_argument("--pretrained", default="never")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--unlabelled", type=int, default=0, help="so many of the rest; 0: all")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")

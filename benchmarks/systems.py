@@ -111,7 +111,9 @@ def _parts(name: str, folder: Path, seed: int, arguments: argparse.Namespace) ->
 
 
 def _recipes(name: str, folder: Path, seed: int, arguments: argparse.Namespace) -> Any:
-    every = [recipe for recipe in list_recipes() if recipe.startswith(("kidney-", "body-"))]
+    systems = [recipe for recipe in list_recipes() if recipe.startswith(("kidney-", "body-"))]
+    unets = [recipe for recipe in systems if recipe.startswith("body-unet-")]  # but for the encoder they are one
+    every = [recipe for recipe in systems if recipe not in unets[1:]]
     for recipe in arguments.only or every:
         out = arguments.output / name / recipe / f"seed{seed}"
         try:
@@ -156,6 +158,8 @@ def _small(recipe: str, steps: int) -> list[str]:
         settings.append(f"train.validate_every={max(1, steps // 5)}")
     if raw["model"]["architecture"] == "upernet":  # 512 channels are a minute a step on one core
         settings.append("model.decoder_channels=[64]")
+    if "organ" in raw["model"].get("tells", []):  # a head for one organ learns nothing
+        settings.append('model.tells=["pixel_size"]')
     if "boxes" in raw:
         settings += [f"boxes.encoder={ENCODER}", f"boxes.steps={steps}"]
     return settings
