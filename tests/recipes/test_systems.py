@@ -118,8 +118,12 @@ def discs(tmp_path_factory):
     return root
 
 
+SAME = [name for name in SYSTEMS if name.startswith("body-unet-")][1:]
+"""But for the encoder, which is small here, they are the first of them."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in SAME])
 def test_the_whole_recipe_trains_and_is_scored(name, discs, tmp_path):
     boxes = ["boxes.encoder=regnetx_002", "boxes.steps=2"] if "boxes" in read_raw(name) else []
     # a network of three steps is sure of nothing: its objects would all be dropped
