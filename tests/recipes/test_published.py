@@ -8,36 +8,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from malpighi.models.build import build_network
-from malpighi.recipes.load import AUTO, build, list_recipes, read_raw
+from malpighi.recipes.load import list_recipes
 from malpighi.sampling.intensity import Intensity
 from malpighi.tasks.ftu import ftu_task
 from malpighi.tasks.image import forward_of
 from malpighi.tasks.run import Inputs
 
 VESSELS = [name for name in list_recipes() if name.startswith("vessel-")]
-FILLED = {
-    "data.unit": "µm",
-    "data.spacing": 50.0,
-    "train.precision": "float32",
-    "train.channels_last": False,
-    "train.loaders": 1,
-}
-
-
-def _recipe(name):
-    """The recipe with what "auto" would fill in."""
-    raw = read_raw(name)
-    for key, value in FILLED.items():
-        section, _, last = key.partition(".")
-        if raw[section].get(last) == AUTO:
-            raw[section][last] = value
-    recipe = build(raw)
-    return replace(recipe, model=replace(recipe.model, pretrained="never"))
 
 
 @pytest.mark.parametrize("name", VESSELS)
-def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name):
-    recipe = _recipe(name)
+def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name, filled):
+    recipe = filled(name)
     assert recipe.task == "vessels"
     assert recipe.model.rank == 3
     assert "SenNet" in recipe.source
@@ -52,9 +34,9 @@ def test_every_row_of_the_published_systems_is_there():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VESSELS)
-def test_its_network_learns_a_step_predicts_and_comes_back_the_same(name, tmp_path):
+def test_its_network_learns_a_step_predicts_and_comes_back_the_same(name, tmp_path, filled):
     torch.manual_seed(0)
-    recipe = _recipe(name)
+    recipe = filled(name)
     network = build_network(recipe.model, 1, 1)
     depth = recipe.model.slices_in or 32
     tile = (depth, 64, 64)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from malpighi.models.build import build_network
-from malpighi.recipes.load import AUTO, build, list_recipes, read_raw
+from malpighi.recipes.load import list_recipes, read_raw
 from malpighi.sampling.intensity import Intensity
 from malpighi.tasks.ftu import ftu_task
 from malpighi.tasks.image import forward_of
@@ -21,25 +21,7 @@ from malpighi.tasks.train import train
 KIDNEY = "1st 2nd 3rd 4th 10th 12th 17th 23rd 35th"
 BODY = "unet-resnext50 unet-resnext101 unet-resnest101 unet-efficientnet-b7 unet-resnest269 upernet-convnext 1st 2nd 3rd"
 SYSTEMS = [name for name in list_recipes() if name.startswith(("kidney-", "body-"))]
-FILLED = {
-    "data.unit": "µm",
-    "data.spacing": 1.0,
-    "train.precision": "float32",
-    "train.channels_last": False,
-    "train.loaders": 1,
-}
 VALUES = {"organ": ("kidney", "spleen")}
-
-
-def _recipe(name):
-    """The recipe with what "auto" would fill in."""
-    raw = read_raw(name)
-    for key, value in FILLED.items():
-        section, _, last = key.partition(".")
-        if raw[section].get(last) == AUTO:
-            raw[section][last] = value
-    recipe = build(raw)
-    return replace(recipe, model=replace(recipe.model, pretrained="never"))
 
 
 def test_every_row_of_the_published_systems_is_there():
@@ -47,8 +29,8 @@ def test_every_row_of_the_published_systems_is_there():
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name):
-    recipe = _recipe(name)
+def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name, filled):
+    recipe = filled(name)
     assert recipe.task == "ftu"
     assert "HuBMAP" in recipe.source
     assert ("Kidney" if name.startswith("kidney") else "Body") in recipe.source
@@ -57,9 +39,9 @@ def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_its_network_learns_a_step_predicts_and_comes_back_the_same(name, tmp_path):
+def test_its_network_learns_a_step_predicts_and_comes_back_the_same(name, tmp_path, filled):
     torch.manual_seed(0)
-    recipe = _recipe(name)
+    recipe = filled(name)
     values = {key: VALUES.get(key, ()) for key in recipe.model.tells}
     network = build_network(recipe.model, 3, 2, values)
     images = torch.randn(2, 3, 128, 128)
