@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
 from malpighi.errors import DataError
-from malpighi.metrics.multilabel import average_precisions, best_thresholds, f1, flat_ranges, mean_ap
+from malpighi.metrics.multilabel import average_precisions, best_thresholds, f1, mean_ap
 
 NAN = float("nan")
 
@@ -66,14 +66,6 @@ def test_no_threshold_does_better(seed):
     best = f1(scores, targets, best_thresholds(scores, targets)).by_class
     for limit in np.unique(scores):
         assert (f1(scores, targets, limit).by_class <= best + 1e-12).all()
-
-
-def test_flat_range_by_hand():
-    # F1 of the four thresholds, from the top: 2/3, 1, 4/5, 2/3
-    scores, targets = column(0.9, 0.7, 0.3, 0.1), column(1, 1, 0, 0)
-    assert flat_ranges(scores, targets, 0).tolist() == [[0.3, 0.7]]
-    assert flat_ranges(scores, targets, 0.21).tolist() == [[0.1, 0.7]]
-    assert flat_ranges(scores, targets, 0.34).tolist() == [[0.1, 0.9]]
 
 
 def test_f1_is_scikit_learns():

@@ -35,18 +35,6 @@ def best_thresholds(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.array([_best_threshold(*column) if _has_both(*column) else np.nan for column in _columns(scores, targets)])
 
 
-def flat_ranges(scores: np.ndarray, targets: np.ndarray, slack: float = 0.01) -> np.ndarray:
-    """(class, 2) lowest and highest threshold, around the best one, between which F1 stays within `slack` of the best.
-
-    A wide range says that the threshold hardly matters; a narrow one that it was fitted to few items.
-    """
-    if slack < 0:
-        raise DataError(f"slack {slack}: F1 that may be lost, 0 or more")
-    none = (np.nan, np.nan)
-    ranges = [_flat_range(*column, slack) if _has_both(*column) else none for column in _columns(scores, targets)]
-    return np.array(ranges).reshape(-1, 2)
-
-
 @dataclass(frozen=True, eq=False)
 class F1:
     """2 TP / (2 TP + FP + FN).
@@ -114,16 +102,6 @@ def _average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
     _, true, given = _steps(scores, positive)
     gained = np.diff(true, prepend=0) / true[-1]
     return float((gained * true / given).sum())
-
-
-def _flat_range(scores: np.ndarray, positive: np.ndarray, slack: float) -> tuple[float, float]:
-    values, true, given = _steps(scores, positive)
-    score = 2 * true / (given + true[-1])
-    best = int(score.argmax())  # the first of equally good ones: the highest threshold
-    bad = np.flatnonzero(score < score[best] - slack)
-    first = max(bad[bad < best], default=-1) + 1
-    last = min(bad[bad > best], default=len(values)) - 1
-    return _below(values, last), float(values[first])
 
 
 def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:

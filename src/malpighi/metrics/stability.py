@@ -83,7 +83,7 @@ class Optimum:
 
 
 def optimum(curve: np.ndarray, slack: float = SLACK) -> Optimum:
-    """The best threshold of a (255,) curve and its stable range; compare `multilabel.flat_ranges`, the same for F1 of items.
+    """The best threshold of a (255,) curve and its stable range.
 
     Raises:
         DataError: `slack` is negative.
