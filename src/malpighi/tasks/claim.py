@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from malpighi.errors import DataError, OutputError
+from malpighi.geometry import Spacing
 from malpighi.reports.runfolder import read_json
+
+
+def asked_for(
+    raw: Mapping[str, Any], data: Path, spacing: float | Spacing | None, only: Mapping[str, Sequence[str]] | None
+) -> dict[str, Any]:
+    """What makes a run on a data set that run, as JSON holds it: see `claim`.
+
+    Args:
+        raw: the recipe as it was asked for.
+        data, spacing, only: as `find_cases` takes them.
+    """
+    return {
+        "recipe": raw,
+        "data": str(Path(data).resolve()),
+        "spacing": str(spacing) if isinstance(spacing, Spacing) else spacing,
+        "only": {key: list(values) for key, values in (only or {}).items()},
+    }
 
 
 def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, unmarked: Collection[str] = ()) -> bool:

@@ -63,14 +63,8 @@ class Miner:
     """
 
     def __init__(self, batches: TileBatches, hard: HardBoxes, inputs: Inputs, recipe: Recipe, run: Path, device: str) -> None:
-        self.tiles, self.hard, self.inputs, self.recipe, self.path, self.device = (
-            batches,
-            hard,
-            inputs,
-            recipe,
-            run / HARD,
-            device,
-        )
+        self.tiles, self.hard, self.inputs = batches, hard, inputs
+        self.recipe, self.path, self.device = recipe, run / HARD, device
         if self.path.is_file():
             try:
                 hard.restore(read_json(self.path))

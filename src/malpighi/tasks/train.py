@@ -20,7 +20,7 @@ from malpighi.sampling.folds import Fold
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.survey import digest, survey
 from malpighi.tasks.boxes.train import train_boxes
-from malpighi.tasks.claim import claim
+from malpighi.tasks.claim import asked_for, claim
 from malpighi.tasks.material import Material, fold_of, gather
 from malpighi.tasks.mining import miner
 from malpighi.tasks.prepare import Prepared, environment, machine_facts, prepare, write_json
@@ -67,12 +67,7 @@ def train(
         MalpighiError: of the kind that says what is wrong: recipe, data, spacing or output.
     """
     raw = read_raw(recipe, overrides)
-    asked = {
-        "recipe": raw,
-        "data": str(Path(data).resolve()),
-        "spacing": str(spacing) if isinstance(spacing, Spacing) else spacing,  # as plan.json holds it: it is compared
-        "only": {k: list(v) for k, v in (only or {}).items()},
-    }
+    asked = asked_for(raw, data, spacing, only)
     classes = tuple(raw.get("data", {}).get("classes", ()))
     find = partial(find_cases, Path(data), spacing=spacing, classes=classes, where=only)
     return train_cases(lambda: find().require_labels(), raw, run, asked, overwrite=overwrite, talk=talk)

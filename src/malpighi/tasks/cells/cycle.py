@@ -28,7 +28,7 @@ from malpighi.sampling.folds import Fold, multilabel_folds
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.pseudo_cells import PseudoLabels, agreement, pseudo_labels
 from malpighi.tasks.cells.run import BEST, CYCLES, IMAGE_RUN, PREPARED, cycle_folder
-from malpighi.tasks.claim import claim
+from malpighi.tasks.claim import asked_for, claim
 from malpighi.tasks.prepare import environment, write_json
 from malpighi.tasks.run import RECIPE
 from malpighi.tasks.talk import Talk, peak_memory_mb
@@ -73,12 +73,7 @@ def cycle(
     out = Path(out)
     raw = read_raw(recipe, overrides)
     made = build_cells(raw, recipe)
-    asked = {
-        "recipe": raw,
-        "data": str(Path(data).resolve()),
-        "spacing": None if spacing is None else str(spacing),
-        "only": {key: list(values) for key, values in (only or {}).items()},
-    }
+    asked = asked_for(raw, data, spacing, only)
     begun = claim(out, MARK, asked, overwrite=overwrite)
     if begun and (out / SUMMARY).is_file():
         talk.say(f"{out} is finished; cycle into another -o, or begin again with --overwrite")

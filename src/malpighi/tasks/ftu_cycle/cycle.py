@@ -19,7 +19,7 @@ from malpighi.recipes.recipe import Recipe
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import CaseTable
 from malpighi.sampling.layouts import find_cases
-from malpighi.tasks.claim import claim
+from malpighi.tasks.claim import asked_for, claim
 from malpighi.tasks.ftu_cycle.labels import LABELS, pseudo_cases
 from malpighi.tasks.ftu_cycle.networks import FILLED, score_of, train_network
 from malpighi.tasks.ftu_cycle.work import PSEUDO, Network, Work, find_unlabelled, require_cycle
@@ -67,13 +67,7 @@ def cycle(
     talk, out = talk or Talk(), Path(out)
     raw = read_raw(recipe, overrides)
     _require_task(raw, recipe)
-    asked = {
-        "recipe": raw,
-        "data": str(Path(data).resolve()),
-        "unlabelled": [str(item) for item in unlabelled],
-        "spacing": None if spacing is None else str(spacing),
-        "only": {key: list(values) for key, values in (only or {}).items()},
-    }
+    asked = {**asked_for(raw, data, spacing, only), "unlabelled": [str(item) for item in unlabelled]}
     begun = claim(out, MARK, asked, overwrite=overwrite, unmarked=(FILLED, LEFT))
     if begun and (out / SUMMARY).is_file():
         talk.say(f"{out} is finished; cycle into another -o, or begin again with --overwrite")
