@@ -309,6 +309,24 @@ def test_a_full_disk_says_what_is_needed_and_the_run_goes_on_when_there_is_room(
     assert contents(out) == contents(tmp_path / "whole")
 
 
+@pytest.mark.timeout(30)
+def test_what_is_refused_within_a_step_is_said_once(tmp_path, monkeypatch):
+    """Each of the two calls explains it; chained to itself, the error was followed without end."""
+
+    def refused(self, box, array):
+        raise OutputError("may not be written") from PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with opened(tmp_path / "out") as store:
+        boxes = list(Box.of_shape(SHAPES[2]).split(store.align))
+        for box in boxes:
+            store.add(box, np.zeros((2, *box.size), np.float32))
+        store.decide()
+        monkeypatch.setattr(ZarrWriter, "write", refused)
+        with pytest.raises(OutputError, match="may not be written") as told:
+            store.change("step", lambda _: store.write_mask(0, boxes[0], np.ones(boxes[0].size, np.uint8)))
+    assert isinstance(told.value.__cause__, PermissionError)
+
+
 def test_an_output_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

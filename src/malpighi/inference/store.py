@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -206,12 +207,10 @@ class PredictionStore:
         if self._kept is not None and not self._decided:
             limits = np.array(self._kept.limits(self.top), np.float32)
             self.thresholds = limits / np.float32(LEVELS)
-            try:
-                if "decide" not in self._steps:  # or a step after this one has changed the masks already
+            if "decide" not in self._steps:  # or a step after this one has changed the masks already
+                with self._explained():
                     self._write_decided(self._kept, limits)
                     self._mark("decide")
-            except OSError as error:
-                raise self._explained(error) from error
         self._decided = True
         return self.thresholds
 
@@ -233,14 +232,12 @@ class PredictionStore:
         self.decide()
         if step in self._steps:
             return
-        try:
+        with self._explained():
             if copy and f"before {step}" not in self._steps:
                 self._copy_masks()
                 self._mark(f"before {step}")
             work(self._read_before if copy else self.read_mask)
             self._mark(step)
-        except OSError as error:
-            raise self._explained(error) from error
 
     def finish_masks(self) -> None:
         """Add the coarser levels: masks and probabilities can be read from here on.
@@ -249,12 +246,10 @@ class PredictionStore:
             OutputError: boxes are missing, or the folder cannot be written.
         """
         self.decide()
-        try:
+        with self._explained():
             for image in (*self._labels, *([self._probabilities] if self._keeps else [])):
                 image.finish()
             write_labels_group(self.path / LABELS, self.classes)
-        except OSError as error:
-            raise self._explained(error) from error
         self._masks_finished = True
 
     def write_mask(self, index: int, box: Box, mask: np.ndarray) -> None:
@@ -266,10 +261,8 @@ class PredictionStore:
             OutputError: the disk is full or the folder cannot be written.
         """
         self._wait()
-        try:
+        with self._explained():
             self._labels[index].write(box, mask.astype(self._labels[index].dtype))
-        except OSError as error:
-            raise self._explained(error) from error
 
     def read_mask(self, index: int) -> Callable[[Box], np.ndarray]:
         """Reads boxes of a class's mask: (*spatial) uint8 of 0 and 1 or uint32 numbers, with all that was added before."""
@@ -303,11 +296,9 @@ class PredictionStore:
         if not self._masks_finished:
             self.finish_masks()
         self.close()
-        try:
+        with self._explained():
             write_json(self.path / MANIFEST, {**self._identity, **as_json(facts or {})})
             self._tidy()
-        except OSError as error:
-            raise self._explained(error) from error
 
     def close(self) -> None:
         """Let the write under way end and close the log. Without `finish`, the folder stays unfinished and can go on."""
@@ -405,7 +396,7 @@ class PredictionStore:
         return lambda box: np.asarray(masks[(index, *box.slices)])
 
     def _write(self, box: Box, probabilities: np.ndarray, damage: Iterable[Damage]) -> None:
-        try:
+        with self._explained():
             if self._kept is not None:
                 self._kept.write(box, probabilities)
             elif self._layers:
@@ -417,8 +408,6 @@ class PredictionStore:
             ]
             self._log.write("".join(json.dumps(line) + "\n" for line in (*told, [box.start, box.size])))
             self._log.flush()
-        except OSError as error:
-            raise self._explained(error) from error
         self._count += 1
 
     def _write_decided(self, kept: Kept, limits: np.ndarray) -> None:
@@ -439,7 +428,18 @@ class PredictionStore:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _explained(self, error: OSError) -> OutputError:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What the disk refuses is said as the user can mend it; what was said before goes on as it is."""
+        try:
+            yield
+        except OSError as error:
+            told = self._explain(error)
+            if told is error:  # chained to itself, it would be without end
+                raise
+            raise told from error
+
+    def _explain(self, error: OSError) -> OutputError:
         cause = error
         while isinstance(cause.__cause__, OSError):
             cause = cause.__cause__
