@@ -5,7 +5,7 @@ import pytest
 
 from malpighi.inference.ensemble_combine import Combination, even, expand, limit_of
 from malpighi.inference.ensemble_sample import STRATA, Drawer, Sample
-from malpighi.inference.ensemble_search import Judge, convex_weights, evolved_weights, log_loss
+from malpighi.inference.ensemble_search import Judge, convex_weights, evolved_weights
 from malpighi.metrics.stability import dice_curve, histogram
 
 
@@ -18,6 +18,13 @@ def columns(seed: int = 0, voxels: int = 4000, images: int = 3) -> Sample:
     noise = random.integers(0, 256, voxels)
     image = np.sort(random.integers(0, images, voxels))
     return Sample(np.stack([*good, noise], 1).astype(np.uint8), truth, np.ones(voxels), image, images)
+
+
+def log_loss(sample: Sample, weights: np.ndarray) -> float:
+    """Mean over images of the mean minus log of what the weighted mean gives to the truth."""
+    p = (sample.levels + 0.5) / 256 @ weights
+    each = -np.log(np.where(sample.truth == 1, p, 1 - p))
+    return float(np.mean([each[sample.image == image].mean() for image in range(sample.images)]))
 
 
 def test_the_convex_fit_by_hand():
@@ -35,17 +42,23 @@ def test_the_convex_fit_is_the_optimum():
     sample = columns()
     found = convex_weights([sample], tolerance=1e-10)
     limits, whole = [(0, 1)] * 3, {"type": "eq", "fun": lambda w: w.sum() - 1}
-    other = minimize(lambda w: log_loss([sample], w), even(3), bounds=limits, constraints=whole, method="SLSQP").x
+    other = minimize(lambda w: log_loss(sample, w), even(3), bounds=limits, constraints=whole, method="SLSQP").x
     np.testing.assert_allclose(found, other, atol=0.01)
     assert found.sum() == pytest.approx(1)
     assert found[2] < 0.05
-    assert log_loss([sample], found) <= log_loss([sample], other) + 1e-7
+    assert log_loss(sample, found) <= log_loss(sample, other) + 1e-7
 
 
 def test_em_never_climbs():
     sample = columns(1)
-    losses = [log_loss([sample], convex_weights([sample], steps=n, tolerance=-1)) for n in range(8)]
+    losses = [log_loss(sample, convex_weights([sample], steps=n, tolerance=-1)) for n in range(8)]
     assert losses == sorted(losses, reverse=True)
+
+
+def test_without_a_labelled_voxel_weights_are_even():
+    nothing = columns().only(np.zeros(3, bool))
+    np.testing.assert_allclose(convex_weights([nothing, nothing]), even(3))
+    np.testing.assert_allclose(convex_weights([nothing, columns()]), convex_weights([columns()]))
 
 
 def test_images_count_alike_in_the_convex_fit():

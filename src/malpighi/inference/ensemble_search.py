@@ -23,11 +23,14 @@ def convex_weights(samples: Sequence[Sample], steps: int = 1000, tolerance: floa
     so there is one optimum. Images count alike, whatever their size, and so do classes.
 
     Args:
-        samples: one a class, of the same columns.
+        samples: one a class, of the same columns; without a voxel in any of them the weights are even.
         tolerance: ends when the log-loss falls by less.
     """
+    weights = even(samples[0].levels.shape[1])
+    samples = [sample for sample in samples if len(sample.truth)]
+    if not samples:
+        return weights
     right, share = _likelihoods(samples)
-    weights = even(right.shape[1])
     before = np.inf
     for _ in range(steps):
         mixed = right @ weights
@@ -41,21 +44,14 @@ def convex_weights(samples: Sequence[Sample], steps: int = 1000, tolerance: floa
     return weights / weights.sum()
 
 
-def log_loss(samples: Sequence[Sample], weights: np.ndarray) -> float:
-    """Mean minus log of the probability that the weighted mean gives to what is true; images and classes count alike."""
-    right, share = _likelihoods(samples)
-    return -float(share @ np.log(right @ weights))
-
-
 def _likelihoods(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
     """(voxel, column) probability of what is true, never 0, and (voxel,) share of the loss that a voxel has; of sum 1."""
-    held = [sample for sample in samples if len(sample.truth)]
     right, share = [], []
-    for sample in held:
+    for sample in samples:
         p = (sample.levels.astype(np.float64) + 0.5) / 256  # 8 bits do not tell 0 from .001: nobody is quite sure
         right.append(np.where(sample.truth[:, None] == 1, p, 1 - p))
         whole = np.bincount(sample.image, sample.weight, sample.images)
-        share.append(sample.weight / whole[sample.image] / (whole > 0).sum() / len(held))
+        share.append(sample.weight / whole[sample.image] / (whole > 0).sum() / len(samples))
     return np.concatenate(right), np.concatenate(share)
 
 

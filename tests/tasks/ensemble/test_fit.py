@@ -106,6 +106,14 @@ def test_searched_weights_that_gain_nothing_on_images_left_out_give_way_to_the_m
     assert "the plain mean is used" in found.remarks[0]
 
 
+def test_groups_where_nothing_is_labelled_do_not_stop_the_search():
+    drawn = images([45, 45], n=2)
+    drawn[0].truth[:] = 255
+    found = fit(work(drawn), "weighted")  # without the other image there is nothing to fit on
+    assert found.weights.sum() == pytest.approx(1)
+    assert np.isfinite(scores(found)[MEAN].nested)
+
+
 def test_one_run_alone_has_its_thresholds_fitted():
     drawn = images([30])
     for each in drawn:
