@@ -58,6 +58,19 @@ def test_a_run_on_all_images_says_nothing_but_may_join(tmp_path, data):
         gather_team([tmp_path / "all"])
 
 
+def test_a_run_called_as_a_way_to_combine_is_told_from_it(tmp_path, data):
+    team = gather_team([run_of(tmp_path / "mean", data, 0), run_of(tmp_path / "b0", data, 0, seed=1)])
+    assert [column.name for column in team.columns] == [f"{tmp_path.name}-mean", "b0"]
+
+
+def test_images_of_other_data_are_not_taken_for_each_other(tmp_path, data):
+    other = data_of(tmp_path / "other")  # its images are called alike
+    runs = [run_of(tmp_path / "a0", data, 0), run_of(tmp_path / "b0", other, 0, seed=1)]
+    with pytest.raises(DataError, match=r"b0: its image s\d is .*other.*trained on the same data"):
+        gather_team(runs)
+    assert len(gather_team(runs, data).cases) == 2
+
+
 def test_a_data_set_that_grew_since_is_refused(tmp_path, data):
     run = run_of(tmp_path / "a0", data, 0)
     table = data / "manifest.csv"

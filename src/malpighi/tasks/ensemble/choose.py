@@ -10,6 +10,8 @@ from malpighi.inference.ensemble_combine import How
 from malpighi.inference.ensemble_limits import Judged
 
 BEST_SINGLE, MEAN, CONVEX, EVOLUTION = "best single", "mean", "convex", "evolution"
+TAKEN = (BEST_SINGLE, MEAN, CONVEX, EVOLUTION, "union", "vote")
+"""Names of candidates, which no run can have beside them."""
 
 
 def choose(candidates: Sequence[Judged], judged: Sequence[Judged], checked: bool, how: How) -> tuple[Judged, tuple[str, ...]]:

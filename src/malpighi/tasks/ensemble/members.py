@@ -14,6 +14,7 @@ from malpighi.geometry import Spacing
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, CaseTable
 from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.ensemble.choose import TAKEN
 from malpighi.tasks.material import fold_of
 from malpighi.tasks.run import Inputs, open_run
 
@@ -110,6 +111,7 @@ def gather_team(runs: Sequence[Path], data: Path | None = None) -> Team:
         raise RecipeError(f"{double}: is given twice; give each run once")
     members = [_member(path, name, data, tables) for path, name in zip(paths, _names(paths), strict=True)]
     _require_alike(members)
+    _require_same_images(members)
     columns = _columns(members)
     held = tuple(column for column in columns if column.held)
     spare = tuple(column for column in columns if not column.held)
@@ -171,10 +173,10 @@ def _without_fold(asked: Mapping[str, Any]) -> str:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Short names, each once: of runs in folders of their own called alike (`seed1/run`), with the folder's."""
+    """Short names, each once: of runs called alike in folders of their own (`seed1/run`), or as a way to combine, with the folder's."""
     names: list[str] = []
     for path in paths:
-        alike = sum(other.name == path.name for other in paths) > 1
+        alike = path.name in TAKEN or sum(other.name == path.name for other in paths) > 1
         name = f"{path.parent.name}-{path.name}" if alike else path.name
         while name in names:
             name += "-again"
@@ -209,6 +211,20 @@ def _require_alike(members: Sequence[Member]) -> None:
                 raise DataError(
                     f"{member.path}: its {what}: {_words(other)}; of {first.path}: {_words(one)}; an ensemble's members are "
                     "trained on the same data for the same classes, in the same order"
+                )
+
+
+def _require_same_images(members: Sequence[Member]) -> None:
+    """Images are told apart by their names: those of another data set may have the same."""
+    first: dict[str, tuple[Path, Member]] = {}
+    for member in members:
+        for id, case in member.held.items():
+            image = case.image.resolve()
+            where, other = first.setdefault(id, (image, member))
+            if image != where:
+                raise DataError(
+                    f"{member.path}: its image {id} is {image}, that of {other.path} {where}; an ensemble's members are trained on "
+                    "the same data: where they are copies of it, say with --data which one to read"
                 )
 
 
