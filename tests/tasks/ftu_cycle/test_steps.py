@@ -1,9 +1,11 @@
 """The rules of a cycle, without a network: who may be labelled, what is kept, when it ends, how labels changed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box, Spacing
@@ -15,6 +17,7 @@ from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.ftu_cycle.cycle import goes_on
 from malpighi.tasks.ftu_cycle.facts import agreement, measure
 from malpighi.tasks.ftu_cycle.labels import choose
+from malpighi.tasks.ftu_cycle.page import _pictures
 from malpighi.tasks.ftu_cycle.work import Network, Work, find_unlabelled, require_cycle
 from malpighi.tasks.talk import Talk
 
@@ -52,6 +55,14 @@ def test_no_image_of_a_held_out_donor_is_labelled(donors):
     assert "held out" in left["b2"]
     assert "held out" in left["b3"]
     assert "for test" in left["c4"]
+
+
+def test_an_image_that_people_labelled_under_another_name_is_not_labelled(tmp_path):
+    table = table_of(tmp_path, a=("", True, ""), b=("", True, ""), c=("", False, ""))
+    again = Case("b-again", table.cases[1].image)  # a second row of the held-out image, without labels
+    cases, left = find_unlabelled(replace(table, cases=(*table.cases, again)), (), Fold((0,), (1,)), table.require_labels())
+    assert [case.id for case in cases] == ["c"]
+    assert left == {"b-again": "people labelled it"}
 
 
 def test_images_given_beside_the_data_set(donors, tmp_path):
@@ -125,6 +136,20 @@ def test_what_an_image_is_like(tmp_path):
     assert found["confidence"] == pytest.approx((1 + 0.8 + 0.6 + 1) / 4)
     assert found["labelled"] == 0.75
     assert found["objects"] == {"tuft": 0.25}
+
+
+def test_what_is_not_sure_enough_to_be_labelled_is_no_object(tmp_path):
+    assert measure(written(tmp_path, [[0, 150, 150, 0]]), sure=0.9)["objects"] == {"tuft": 0.0}
+
+
+@pytest.mark.parametrize(("soft", "mask"), [(True, [0, 0, 1, 1]), (False, [0, 1, 1, 1])])
+def test_the_page_shows_labels_as_they_were_learnt_from(tmp_path, soft, mask):
+    """Hard labels are cut at the prediction's threshold, .3 here; soft ones are drawn from one half on."""
+    Image.fromarray(np.full((1, 4, 3), 200, np.uint8)).save(tmp_path / "a.png")
+    written(tmp_path / "labels" / "a", [[51, 102, 153, 255]], threshold=0.3)
+    work = replace(work_of(tmp_path, soft=soft), table=CaseTable(tmp_path, (), ("tuft",), ""))
+    _, masks = _pictures(work, Case("a", tmp_path / "a.png"), {1: tmp_path / "labels"})
+    np.testing.assert_array_equal(masks[1], [[mask]])
 
 
 def test_agreement_by_hand(tmp_path):

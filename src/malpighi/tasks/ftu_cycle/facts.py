@@ -45,7 +45,7 @@ def measure(folder: Path, sure: float) -> dict[str, Any]:
 
     Returns:
         "voxels"; "confidence": mean over voxels and classes of the larger of p and 1 - p, 0.5 … 1; "labelled": share of voxels
-        (of every class) that are labelled; "objects": class → share of voxels that are of it.
+        (of every class) that are labelled; "objects": class → share of voxels that are labelled as of it.
     """
     source, limits = open_probabilities(folder)
     confidence, labelled, inside = 0.0, 0, np.zeros(len(limits), np.int64)
@@ -54,8 +54,9 @@ def measure(folder: Path, sure: float) -> dict[str, Any]:
             found = _read(source, box)
             certain = np.maximum(found, 1 - found)
             confidence += float(certain.sum(dtype=np.float64))
-            labelled += int((~((found > np.float32(1 - sure)) & (found < np.float32(sure)))).sum())
-            inside += (found >= _over(limits, box.rank)).sum(axis=tuple(range(1, found.ndim)))
+            said = (found <= np.float32(1 - sure)) | (found >= np.float32(sure))
+            labelled += int(said.sum())
+            inside += (said & (found >= _over(limits, box.rank))).sum(axis=tuple(range(1, found.ndim)))
         voxels = int(np.prod(source.shape))
     return {
         "voxels": voxels,

@@ -67,7 +67,7 @@ def _pictures(work: Work, case: Case, folders: Mapping[int, Path]) -> tuple[np.n
         whole = Box.of_shape(source.space.shape_at(spacing))
         for number, folder in folders.items():
             if (folder / case.id / PROBABILITIES).exists():
-                labels = Labels(folder / case.id / PROBABILITIES, work.classes, sure=work.options.sure)
+                labels = Labels(folder / case.id / PROBABILITIES, work.classes, soft=work.options.soft, sure=work.options.sure)
                 annotation = open_labels(Case(case.id, case.image, (labels,)), source.space, work.classes)
                 masks[number] = annotation.rasterise(whole, spacing)
                 annotation.close()

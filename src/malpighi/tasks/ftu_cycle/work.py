@@ -139,6 +139,7 @@ def find_unlabelled(
         DataError: two images have one id, something given is not there, or no image is left.
     """
     known = {_file(case.image): case for case in table.cases}
+    drawn = {_file(case.image) for case in table.labelled}  # a table may name an image twice, once without labels
     cases = {case.id: case for case in table.cases if not case.labels}
     for path in find_images(given) if given else ():
         if _file(path) in known:
@@ -153,7 +154,7 @@ def find_unlabelled(
         case for case in table.cases if case.split == "test" and case.labels
     ]
     held = {case.value("group") for case in scoring}
-    left = {case.id: why for case in cases.values() if (why := _why_not(case, held))}
+    left = {case.id: why for case in cases.values() if (why := _why_not(case, held, drawn))}
     kept = tuple(replace(case, image_labels=None) for name, case in sorted(cases.items()) if name not in left)
     if not kept:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:3])
@@ -164,9 +165,9 @@ def find_unlabelled(
     return kept, left
 
 
-def _why_not(case: Case, held: set[str]) -> str:
+def _why_not(case: Case, held: set[str], drawn: set[tuple[str, ...]]) -> str:
     """Why an image is not labelled; empty where it is."""
-    if case.labels:
+    if _file(case.image) in drawn:
         return "people labelled it"
     if case.split in ("test", "validation"):
         return f"the data set keeps it for {case.split}"
