@@ -38,7 +38,7 @@ def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, un
         mark: name of the JSON file in it that says under "asked" what a run is; who claims writes it.
         asked: what this run is, as JSON would hold it.
         overwrite: an earlier run's folder is emptied.
-        unmarked: all that a run killed before it was marked can hold.
+        unmarked: all that a run killed before it was marked can hold, besides files that it had not written whole.
 
     Raises:
         OutputError: the folder holds another run, or something else, or cannot be made.
@@ -57,13 +57,18 @@ def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, un
                 f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
             )
         return True
-    if run.is_dir() and any(path.name not in unmarked for path in run.iterdir()):
+    if run.is_dir() and any(path.name not in unmarked and not _unfinished(path) for path in run.iterdir()):
         raise OutputError(f"{run}: is not empty and no run; choose another -o")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
     return False
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a file is what a process that was killed left of one it wrote; see `replacing`."""
+    return path.name.startswith(".") and path.suffix == ".part"
 
 
 def _asked(path: Path) -> Mapping[str, Any]:
