@@ -16,11 +16,12 @@ from malpighi.inference.store import PredictionStore
 from malpighi.tasks.pseudo import pseudo
 
 
-def predicted(path, probability, keep=True, spacing=None, image_spacing=None):
-    """A finished prediction folder of one class, as `segment` writes it."""
+def predicted(path, probability, keep=True, spacing=None, image_shape=None):
+    """A finished prediction folder of one class, as `segment` writes it, of an image of voxels of one pixel."""
     shape = probability.shape
-    spacing = spacing or Spacing.pixels(len(shape))
-    image = {"path": "volume", "shape": list(shape), "spacing": {"values": list(spacing.values), "unit": spacing.unit}}
+    one = Spacing.pixels(len(shape))
+    spacing = spacing or one
+    image = {"path": "volume", "shape": list(image_shape or shape), "spacing": {"values": list(one.values), "unit": one.unit}}
     with PredictionStore(
         path, shape, spacing, ("vessel",), (0.5,), probabilities=keep, fingerprint={"image": image, "run": "run7"}
     ) as store:
@@ -58,6 +59,19 @@ def test_the_mask_holds_what_is_annotated_and_what_is_missing(tmp_path, shape):
     assert kept["run"] == "run7"
     assert kept["asked"] == rate
     assert kept["threshold"] == told["threshold"]
+
+
+def test_at_the_image_border_the_prediction_counts_as_elsewhere(tmp_path):
+    """Probabilities lie at the network's spacing: what is beyond the last of them must not pull the border down."""
+    probability, sparse = np.zeros((32, 32)), np.zeros((64, 64), np.uint8)
+    probability[:, :8], probability[:, 12:20], probability[:, 24:] = 0.8, 0.7, 0.8
+    sparse[:, :16] = 1  # as much is missing at the right border
+    tifffile.imwrite(tmp_path / "labels.tif", sparse)
+    folder = predicted(tmp_path / "out", probability, spacing=Spacing.pixels(2, 2.0), image_shape=(64, 64))
+    pseudo(folder, tmp_path / "labels.tif", 0.5, tmp_path / "dense.ome.zarr")
+    dense = open_annotation(tmp_path / "dense.ome.zarr", Space.of_shape((64, 64))).rasterise(Box.of_shape((64, 64)))[0]
+    assert dense[:, 49:].all()
+    assert not dense[:, 16:48].any()
 
 
 def test_without_probabilities_it_says_what_to_do(tmp_path):

@@ -38,7 +38,7 @@ class _Pair:
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """(*spatial) stored probability and bool annotation of `box`."""
-        found = self.probabilities.read_at(box, self.space.spacing, pad=0)[self.channel]
+        found = self.probabilities.read_at(box, self.space.spacing, pad="edge")[self.channel]
         return found, self.labels.rasterise(box)[self.layer] == 1
 
 
