@@ -16,6 +16,7 @@ from malpighi.sampling.area_boxes import BoxCounts, area_boxes, count_boxes
 from malpighi.sampling.cases import open_case
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.plain_boxes import grid_round
+from malpighi.sampling.regions import Weight
 from sampling.drawn import Drawn
 
 PIXELS = Spacing.pixels(2)
@@ -91,11 +92,11 @@ def test_a_giant_has_no_bin_of_its_own():
 
 def test_unlabelled_boxes_are_never_drawn_and_weights_count():
     first, second = _counts([0, 5, 5], [16, 0, 16]), _counts([5, 5])
-    series = area_boxes([first, second], 1, share=1, weights=[2, 0.5])
+    series = area_boxes([first, second], 1, share=1, weights=[Weight(2), Weight(0.5)])
     drawn = [series(n) for n in range(1500)]
     assert {(case, box.start[1]) for case, box in drawn} == {(0, 8), (1, 0), (1, 4)}
     assert np.mean([case == 0 for case, _ in drawn]) == pytest.approx(2 / 3, abs=0.05)
-    assert {case for case, _ in islice(area_boxes([first, second], 1, weights=[0, 1]).series(), 50)} == {1}
+    assert {case for case, _ in islice(area_boxes([first, second], 1, weights=[Weight(0), Weight(1)]).series(), 50)} == {1}
 
 
 def test_boxes_of_one_kind_are_all_there_is():
@@ -104,7 +105,7 @@ def test_boxes_of_one_kind_are_all_there_is():
     with pytest.raises(DataError, match="nothing is labelled"):
         area_boxes([_counts([0, 0], [0, 0])], 0)
     with pytest.raises(DataError, match="weight 0"):
-        area_boxes([_counts([0, 0])], 0, weights=[0])
+        area_boxes([_counts([0, 0])], 0, weights=[Weight(0)])
 
 
 def test_number_n_is_the_same_whoever_asks():

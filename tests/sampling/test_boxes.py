@@ -12,6 +12,7 @@ from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Box
 from malpighi.sampling.boxes import SamplerOptions, balanced_boxes, grid_boxes, grid_round, random_boxes, sampler
 from malpighi.sampling.foreground import Foreground, find_foreground
+from malpighi.sampling.regions import Weight
 from sampling.drawn import Drawn
 
 SHAPES = [(100, 80), (20, 300)]
@@ -158,29 +159,29 @@ def test_no_more_points_than_asked_for_and_the_same_each_time() -> None:
 
 
 def test_weights_multiply_area_and_points() -> None:
-    drawn = [random_boxes([(20, 20), (20, 20)], (8, 8), 1, [3, 1])(n)[0] for n in range(1500)]
+    drawn = [random_boxes([(20, 20), (20, 20)], (8, 8), 1, [Weight(3), Weight(1)])(n)[0] for n in range(1500)]
     assert np.mean(drawn) == pytest.approx(0.25, abs=0.04)
     points = [Foreground({"cell": np.array([[5, 5]])}), Foreground({"cell": np.array([[5, 5], [9, 9], [12, 12]])})]
-    series = balanced_boxes([(20, 20), (20, 20)], (8, 8), 2, points, share=1.0, weights=[3, 1])
+    series = balanced_boxes([(20, 20), (20, 20)], (8, 8), 2, points, share=1.0, weights=[Weight(3), Weight(1)])
     assert np.mean([series(n)[0] for n in range(1500)]) == pytest.approx(0.5, abs=0.05)
     with pytest.raises(DataError, match="weight 0"):
-        random_boxes([(20, 20)], (8, 8), 1, [0])
+        random_boxes([(20, 20)], (8, 8), 1, [Weight(0)])
 
 
 def test_a_case_of_weight_0_is_never_drawn() -> None:
     points = [Foreground({"rare": np.array([[5, 5]])}), Foreground({"cell": np.array([[5, 5]])})]
     for options in (SamplerOptions(), SamplerOptions("grid"), SamplerOptions("random")):
-        series = sampler(options, [(20, 20), (20, 20)], (8, 8), 0, points, weights=[0, 1])
+        series = sampler(options, [(20, 20), (20, 20)], (8, 8), 0, points, weights=[Weight(0), Weight(1)])
         assert {series(n)[0] for n in range(100)} == {1}
 
 
 def test_grid_rounds_repeat_boxes_by_weight_and_stay_as_long() -> None:
-    series = grid_boxes([(16, 16), (16, 16)], (8, 8), shifted=False, seed=4, weights=[3, 1])
+    series = grid_boxes([(16, 16), (16, 16)], (8, 8), shifted=False, seed=4, weights=[Weight(3), Weight(1)])
     for turn in range(3):
         counts = Counter(series(turn * 8 + k) for k in range(8))
         assert {counts[box] for box in counts if box[0] == 0} <= {1, 2}  # 1.5 times a round
         assert sum(n for box, n in counts.items() if box[0] == 0) == 6
-    alike = grid_boxes([(16, 16), (16, 16)], (8, 8), shifted=False, seed=4, weights=[2, 2])
+    alike = grid_boxes([(16, 16), (16, 16)], (8, 8), shifted=False, seed=4, weights=[Weight(2), Weight(2)])
     assert set(Counter(alike(k) for k in range(8)).values()) == {1}
     with pytest.raises(ValueError, match="give a seed"):
-        grid_boxes([(16, 16)], (8, 8), weights=[1])
+        grid_boxes([(16, 16)], (8, 8), weights=[Weight(1)])

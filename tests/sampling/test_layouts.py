@@ -118,7 +118,7 @@ def test_only_keeps_values_and_classes(tmp_path):
 
 
 def test_hubmap_2021_takes_donors_from_the_information_table(tmp_path):
-    touch(tmp_path, "train/aaa.tiff", "train/bbb.tiff")
+    touch(tmp_path, "train/aaa.tiff", "train/bbb.tiff", "train/aaa-anatomical-structure.json")
     runs = " ".join(f"{i} 1" for i in range(1, 200_000, 7))  # longer than csv's own limit of a field
     (tmp_path / "train.csv").write_text(f"id,encoding\naaa,{runs}\nbbb,3 2\nccc,5 1\n")
     (tmp_path / "HuBMAP-20-dataset_information.csv").write_text(
@@ -132,6 +132,7 @@ def test_hubmap_2021_takes_donors_from_the_information_table(tmp_path):
     ]
     assert table.cases[0].attributes["sex"] == "Male"
     assert any("ccc" in note for note in table.notes)
+    assert [case.regions and case.regions.name for case in table.cases] == ["aaa-anatomical-structure.json", None]
 
 
 def test_hubmap_2022_has_organs_and_pixel_sizes(tmp_path):

@@ -115,6 +115,15 @@ def test_weights_and_labels_that_a_network_made(write):
     assert one.attributes == {}
 
 
+def test_outlines_of_regions_are_no_attribute(write):
+    root = write("image,labels,regions\na.tif,m/a.png,m/a2.png\nb.tif,m/a2.png,\n")
+    one, two = find_cases(root).cases
+    assert (one.regions, two.regions) == (root / "m/a2.png", None)
+    assert one.attributes == {}
+    with pytest.raises(DataError, match=r"line 2: regions 'no\.geojson' does not exist"):
+        find_cases(write("image,regions\na.tif,no.geojson\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

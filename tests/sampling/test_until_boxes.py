@@ -15,6 +15,7 @@ from malpighi.sampling.foreground import find_held
 from malpighi.sampling.labelled import find_labelled
 from malpighi.sampling.layouts import find_cases
 from malpighi.sampling.plain_boxes import Sampler, random_boxes
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.until_boxes import tissue_boxes, until_boxes
 from sampling.drawn import Drawn
 
@@ -65,7 +66,7 @@ def test_the_kind_goes_with_sparse_labels_and_weights():
     corner, held = _corner(), [find_held(_corner(), PIXELS, (16, 16))] * 2
     labelled = [find_labelled(corner, PIXELS, (16, 16))] * 2
     options = SamplerOptions("until", foreground=0.5)
-    series = sampler(options, [(64, 64)] * 2, (16, 16), 1, (), labelled, held=held, weights=[1, 0])
+    series = sampler(options, [(64, 64)] * 2, (16, 16), 1, (), labelled, held=held, weights=[Weight(1), Weight(0)])
     boxes = [series(n) for n in range(100)]
     assert {case for case, _ in boxes} == {0}
     assert all(box.start[0] < 32 for _, box in boxes)

@@ -1,5 +1,6 @@
 """What a run trains on, from files: views, series, what is told, and what is refused."""
 
+import json
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -202,3 +203,27 @@ def test_what_does_nothing_is_refused(task, rank, data, sampling, told):
 def test_a_recipe_for_volumes_refuses_them_when_it_is_read():
     with pytest.raises(RecipeError, match=r"data\.across"):
         build(read_raw("demo-vessels", ("data.across=[1]",)))
+
+
+def test_regions_are_drawn_by_their_weight(table, tmp_path):
+    """Boxes of 32 pixels lie in the left half of one image alone, where its outline says cortex."""
+    with Image.open(table.cases[0].image) as image:
+        width, height = image.size
+    half = [[0, 0], [width / 2, 0], [width / 2, height], [0, height], [0, 0]]
+    shape = {"type": "Polygon", "coordinates": [half]}
+    (tmp_path / "r.geojson").write_text(
+        json.dumps({"type": "Feature", "geometry": shape, "properties": {"classification": {"name": "cortex"}}})
+    )
+    cases = tuple(replace(case, regions=tmp_path / "r.geojson" if i < 2 else None) for i, case in enumerate(table.cases))
+    asked = ("sampling.regions=['cortex']", "sampling.region_weights=[1.0]", "data.fold=-1", "sampling.kind=random")
+    said = []
+    material, stack = _gather(replace(table, cases=cases), _recipe(*asked, "sampling.elsewhere=0.0"), said)
+    with stack:
+        drawn = [material.batches.draw(n) for n in range(200)]
+        assert {case for case, _ in drawn} == {0, 1}
+        assert all(box.start[1] + 16 <= width / 2 + 4 for _, box in drawn)
+    assert any("2 of 4 images name no file of regions" in line for line in said)
+    with pytest.raises(DataError, match="no image to train on has a region 'pelvis'; their files name cortex"):
+        _gather(replace(table, cases=cases), _recipe(*asked, "sampling.regions=['pelvis']"))
+    with pytest.raises(DataError, match="none of 4 images says where its regions are"):
+        _gather(table, _recipe(*asked))

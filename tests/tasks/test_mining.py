@@ -25,6 +25,7 @@ from malpighi.sampling.hard_boxes import HardBoxes, hard_boxes
 from malpighi.sampling.intensity import Intensity
 from malpighi.sampling.plain_boxes import random_boxes
 from malpighi.tasks import mining
+from malpighi.tasks.material import Material
 from malpighi.tasks.mining import HARD, Miner, known_and_wanted, miner
 from malpighi.tasks.run import Inputs
 from malpighi.training.loop import Fit as Work
@@ -75,7 +76,7 @@ def _made(run, share=0.5, batch=4):
     series = hard_boxes(random_boxes([(64, 64)], TILE, 1), hard, TILE, share, batch, 1)
     batches = TileBatches([_case()], series, PIXELS, TILE, 1.0, PRESETS["none"], batch, 1, 1)
     inputs = Inputs(("gland",), 1, PIXELS, Intensity((0.0,), (255.0,)))
-    return Miner(batches, hard, inputs, _recipe(), run, "cpu"), hard
+    return Miner(Material((), (), inputs, batches, hard=hard), hard, _recipe(), run, "cpu"), hard
 
 
 def test_where_nothing_is_the_wrongest_come_first(tmp_path):

@@ -102,6 +102,7 @@ def require_sampling_fits(task: str, rank: int, data: DataOptions, sampling: Sam
             ("data.across", list(data.across), []),
             ("sampling.least_std", sampling.least_std, 0.0),
             ("sampling.least_saturation", sampling.least_saturation, 0.0),
+            ("sampling.regions", list(sampling.regions), []),
         ):
             if value != plain:
                 raise RecipeError(f"{key} = {value}: of images of two axes only; for volumes leave it at {plain}")

@@ -16,6 +16,7 @@ from malpighi.geometry import Box, Spacing
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.labelled import blocks_of
 from malpighi.sampling.plain_boxes import Sampler, chosen, grid_round
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.seeds import stream
 
 OPEN = 0.95
@@ -82,7 +83,7 @@ def area_boxes(
     seed: int,
     share: float = 0.5,
     bins: int = 4,
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
     blank: Sequence[TileSums] = (),
 ) -> Sampler:
     """A `share` of the boxes holds foreground, little of it as often as much; the others hold none.
@@ -106,13 +107,15 @@ def area_boxes(
     keep = told > 0
     if not keep.any():
         raise DataError(f"nothing is labelled in any of the {len(counts)} cases; check the masks and the annotated region")
-    factors = np.asarray(weights, float)[boxes[:, 0]] if weights else np.ones(len(boxes))
+    factors = np.concatenate(
+        [weight.of_boxes(c.starts, c.tile) for weight, c in zip(weights or [Weight()] * len(counts), counts, strict=True)]
+    )
     keep &= factors > 0
     if blank:
         keep[keep] = [not blank[case].blank(counts[case].box(number)) for case, number in boxes[keep]]
     if not keep.any():
         raise DataError(
-            f"all {int((told > 0).sum())} boxes that could be trained on are blank, or of images of weight 0; lower "
+            f"all {int((told > 0).sum())} boxes that could be trained on are blank, or of images or regions of weight 0; lower "
             "sampling.least_std or sampling.least_saturation, or set both to 0"
         )
     drawn = tuple(_Group(boxes[place], factors[place].cumsum()) for place in _binned(np.where(keep, area, 0), bins))

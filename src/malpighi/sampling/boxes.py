@@ -17,6 +17,7 @@ from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.labelled import Labelled, find_labelled
 from malpighi.sampling.plain_boxes import Sampler, Shapes, balanced_boxes, grid_boxes, grid_round, random_boxes
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.until_boxes import annotated_boxes, tissue_boxes, until_boxes
 
 __all__ = [
@@ -56,6 +57,10 @@ class SamplerOptions:
         least_std: of 8-bit RGB: boxes whose grey values, 0 … 255, deviate less are blank: a grid leaves them out, others draw again;
             0 takes none for blank.
         least_saturation: boxes of whose pixels less than 1 % have as much saturation (HSV, 0 … 255) are blank and drawn again; 0: none.
+        regions: of images whose manifest names a file of `regions`: names of outlines in it, such as Cortex and Medulla. A box belongs to
+            the one that its middle lies in; where two overlap, to that named later.
+        region_weights: how often boxes of each are drawn, relative to boxes elsewhere; 0: never.
+        elsewhere: the same outside of all `regions`, and in images without any.
     """
 
     kind: Literal["balanced", "random", "grid", "area", "until"] = "balanced"
@@ -67,6 +72,9 @@ class SamplerOptions:
     hard: float = 0.0
     least_std: float = 0.0
     least_saturation: float = 0.0
+    regions: tuple[str, ...] = ()
+    region_weights: tuple[float, ...] = ()
+    elsewhere: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("balanced", "random", "grid", "area", "until"):
@@ -80,6 +88,22 @@ class SamplerOptions:
         for name in ("foreground", "jitter", "hard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"sampler.{name} is {getattr(self, name)}; it lies between 0 and 1")
+        self._check_regions()
+
+    def _check_regions(self) -> None:
+        told, weights = list(self.regions), [*self.region_weights, self.elsewhere]
+        if not told and self.elsewhere != 1:
+            raise RecipeError(f"sampling.elsewhere is {self.elsewhere}, elsewhere than in what? name sampling.regions")
+        if len(told) != len(self.region_weights) or len(set(told)) != len(told):
+            raise RecipeError(
+                f"sampling.regions {told} and sampling.region_weights {list(self.region_weights)}: name each region once and give "
+                "each a weight"
+            )
+        if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
+            raise RecipeError(
+                f"sampling.region_weights {list(self.region_weights)} and sampling.elsewhere {self.elsewhere}: give numbers of 0 or "
+                "more, and at least one above"
+            )
 
 
 def sampler(
@@ -92,7 +116,7 @@ def sampler(
     *,
     held: Sequence[Labelled] = (),
     counts: Sequence[BoxCounts] = (),
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
     blank: Sequence[TileSums] = (),
 ) -> Sampler:
     """The sampler that the options ask for; lists hold one entry a case, on its grid at its spacing.
@@ -105,7 +129,7 @@ def sampler(
             itself.
         held: for "until": the cells with foreground.
         counts: for "area".
-        weights: how often a case is drawn, relative to others of its size. Empty: all alike.
+        weights: how often a case, and what region of it, is drawn. Empty: all alike.
         blank: what is known of blank boxes. Empty: there are none.
 
     Raises:

@@ -62,6 +62,7 @@ class Case:
         image_labels: what the image as a whole shows; () is "none of the classes", None is "nobody said".
         weight: how often its boxes are drawn, relative to those of other cases of its size.
         pseudo: where its labels come from, if not from people: the run that made them; such cases are never held out.
+        regions: file of outlines with names (cortex, medulla, …) for `sampling.regions`.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Case:
     image_labels: tuple[str, ...] | None = None
     weight: float = 1.0
     pseudo: str = ""
+    regions: Path | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from malpighi.sampling.folders import SPLITS, Found, group_of
 NAME = "manifest.csv"
 GROUPS = ("group", "donor", "patient", "slide")
 OWN = {"id", "image", "labels", "class", "classes", "group", "spacing", "split", "row", "order", "unlabelled", "region"}
-OWN |= {"image_labels", "weight", "pseudo", "soft", "sure"}
+OWN |= {"image_labels", "weight", "pseudo", "soft", "sure", "regions"}
 NONE = "none"
 """Image label of images that show none of the classes."""
 
@@ -44,6 +44,7 @@ def manifest(root: Path) -> Found | None:
     | `pseudo` | where the labels come from, if not from people: the run that made them; such images are never held out |
     | `soft` | true: the labels are probabilities, a channel a class, as `segment --probabilities` writes them |
     | `sure` | of probabilities: between 1 minus this and this nobody says what is there; 0.5, or empty, labels all |
+    | `regions` | path of a GeoJSON file whose outlines are named (Cortex, Medulla, …), for `sampling.regions`; not to be segmented |
     | `region` | what was annotated; outside nothing is labelled: path of a mask that is not 0 there, or a box z0:z1,y0:y1,x0:x1 |
 
     Every other column (organ, stain, donor, …) becomes an attribute to count, stratify and choose by.
@@ -96,7 +97,8 @@ class _Line:
         group = next((self.values[name] for name in GROUPS if self.values.get(name)), "") or group_of(case)
         attributes = {key: value for key, value in self.values.items() if key not in OWN and value}
         told = (self.spacing(), self.split(), self.image_labels(), self.weight(), self.values.get("pseudo", ""))
-        made = Case(case, image, self.labels(case), group, attributes, *told)
+        regions = self.path("regions") if self.values.get("regions") else None
+        made = Case(case, image, self.labels(case), group, attributes, *told, regions)
         if made.pseudo and made.split == "validation":
             raise self.error(f"pseudo {made.pseudo!r}: what a network labelled is never held out; take another split, or none")
         return made

@@ -17,9 +17,18 @@ from malpighi.geometry import Box, Grid
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.foreground import Foreground
 from malpighi.sampling.labelled import Labelled
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.seeds import stream
 
 Shapes = Sequence[tuple[int, ...]]
+
+TRIES = 16
+"""Boxes drawn anywhere in an image, each kept by chance as its region's weight asks, before one is laid over a cell chosen by weight."""
+
+
+NO_WEIGHT = (
+    "all {} images to train on have weight 0; give one a weight in manifest.csv, or a region of them in sampling.region_weights"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ def grid_boxes(
     shifted: bool = True,
     seed: int | None = None,
     labelled: Sequence[Labelled] = (),
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
     blank: Sequence[TileSums] = (),
 ) -> Sampler:
     """Every box of a grid over each case, moved back inside where it would hang over; then all of them again.
@@ -56,8 +65,8 @@ def grid_boxes(
         shifted: whether a second grid, moved by half a step, is laid over the first.
         seed: shuffles each round anew; None keeps the order of cases and rows.
         labelled: one a case; boxes that hold no labelled voxel are left out. Empty: all are kept.
-        weights: one a case: in each round, which is as long as before, a box comes so many times as often as one of weight 1; in
-            part by chance where that is no whole number. Needs a seed.
+        weights: one a case: in each round, which is as long as before, a box comes as often as its weight says, relative to the
+            others; in part by chance where that is no whole number. Needs a seed.
         blank: one a case; blank boxes are left out. Empty: all are kept.
 
     Raises:
@@ -73,7 +82,9 @@ def grid_boxes(
         raise DataError(
             f"all {len(found)} boxes of {tile} are blank; lower sampling.least_std or sampling.least_saturation, or set both to 0"
         )
-    ends = np.cumsum([weights[case] for case, _ in boxes]) if weights else None
+    ends = np.cumsum([weights[case].of(box) for case, box in boxes]) if weights else None
+    if ends is not None and not ends[-1] > 0:
+        raise DataError(NO_WEIGHT.format(len(shapes)))
     return Sampler(partial(_from_rounds, _Round(boxes, ends), seed))
 
 
@@ -89,10 +100,9 @@ def grid_round(
         yield from ((case, Box(start, tuple(tile))) for start in dict.fromkeys(starts))
 
 
-def random_boxes(shapes: Shapes, tile: tuple[int, ...], seed: int, weights: Sequence[float] = ()) -> Sampler:
+def random_boxes(shapes: Shapes, tile: tuple[int, ...], seed: int, weights: Sequence[Weight] = ()) -> Sampler:
     """Boxes anywhere, cases in proportion to their area times weight. An image smaller than the tile lies somewhere inside it."""
-    shapes = checked(shapes, tile)
-    return Sampler(partial(_random, shapes, areas_of(shapes, weights), tuple(tile), seed))
+    return Sampler(partial(_random, places_of(shapes, tile, weights), seed))
 
 
 def balanced_boxes(
@@ -102,7 +112,7 @@ def balanced_boxes(
     foreground: Sequence[Foreground],
     share: float = 0.5,
     jitter: float = 0.8,
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
 ) -> Sampler:
     """A `share` of the boxes holds foreground, all classes equally often; the others are random.
 
@@ -114,19 +124,17 @@ def balanced_boxes(
     Raises:
         ValueError: number of shapes and of foregrounds differ.
     """
-    shapes = checked(shapes, tile)
+    places = places_of(shapes, tile, weights)
     if len(foreground) != len(shapes):
         raise ValueError(f"{len(foreground)} foregrounds for {len(shapes)} cases; give one a case")
-    drawn = [fg if not weights or weights[case] else Foreground() for case, fg in enumerate(foreground)]
-    names = sorted({name for case in drawn for name, points in case.points.items() if len(points)})
-    pools = tuple(_pool(drawn, name, weights) for name in names)
-    return Sampler(partial(_balanced, shapes, areas_of(shapes, weights), tuple(tile), seed, pools, share, jitter))
+    names = sorted({name for case in foreground for name, points in case.points.items() if len(points)})
+    pools = [_pool(foreground, name, weights) for name in names]
+    drawn = tuple((points, ends) for points, ends in pools if ends is None or ends[-1] > 0)
+    return Sampler(partial(_balanced, places, seed, drawn, share, jitter))
 
 
 def _balanced(
-    shapes: Shapes,
-    areas: np.ndarray,
-    tile: tuple[int, ...],
+    places: Places,
     seed: int,
     pools: tuple[tuple[np.ndarray, np.ndarray | None], ...],
     share: float,
@@ -135,24 +143,54 @@ def _balanced(
 ) -> tuple[int, Box]:
     rng = stream(seed, n, 1)
     if not pools or rng.random() >= share:
-        return _random(shapes, areas, tile, seed, n)
+        return _random(places, seed, n)
     points, ends = pools[rng.integers(len(pools))]
     case, *point = (int(v) for v in points[rng.integers(len(points)) if ends is None else chosen(ends, rng)])
-    reach = [jitter * (t - 1) / 2 for t in tile]
+    reach = [jitter * (t - 1) / 2 for t in places.tile]
     centre = [p + rng.uniform(-r, r) for p, r in zip(point, reach, strict=True)]
-    start = tuple(round(c - (t - 1) / 2) for c, t in zip(centre, tile, strict=True))
-    return case, Box(kept(start, shapes[case], tile), tile)
+    return case, places.around(case, centre)
 
 
-def _random(shapes: Shapes, areas: np.ndarray, tile: tuple[int, ...], seed: int, n: int) -> tuple[int, Box]:
-    return anywhere(shapes, areas, tile, stream(seed, n))
+def _random(places: Places, seed: int, n: int) -> tuple[int, Box]:
+    return places.anywhere(stream(seed, n))
 
 
-def anywhere(shapes: Shapes, areas: np.ndarray, tile: tuple[int, ...], rng: np.random.Generator) -> tuple[int, Box]:
-    """One random box; `areas` as `areas_of` gives them."""
-    case = chosen(areas, rng)
-    ranges = [sorted((0, size - t)) for size, t in zip(shapes[case], tile, strict=True)]
-    return case, Box(tuple(int(rng.integers(low, high + 1)) for low, high in ranges), tile)
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where boxes of one size may lie; see `places_of`.
+
+    Attributes:
+        ends: areas of the cases (3-D: volumes), times their weight, added up.
+        weights: one a case; empty: all alike.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    tile: tuple[int, ...]
+    ends: np.ndarray
+    weights: tuple[Weight, ...]
+
+    def anywhere(self, rng: np.random.Generator) -> tuple[int, Box]:
+        """One random box: (case index, box)."""
+        case = chosen(self.ends, rng)
+        weight = self.weights[case] if self.weights else Weight()
+        if weight.cells is None:
+            return case, self._inside(case, rng)
+        most = weight.whole * float(weight.cells.max())
+        for _ in range(TRIES):
+            box = self._inside(case, rng)
+            if rng.random() * most < weight.of(box):
+                return case, box
+        start = [middle - t // 2 for middle, t in zip(weight.place(rng), self.tile, strict=True)]
+        return case, Box(kept(start, self.shapes[case], self.tile), self.tile)
+
+    def around(self, case: int, centre: Sequence[float]) -> Box:
+        """The box around a voxel, moved inside the image where it would hang over."""
+        start = tuple(round(c - (t - 1) / 2) for c, t in zip(centre, self.tile, strict=True))
+        return Box(kept(start, self.shapes[case], self.tile), self.tile)
+
+    def _inside(self, case: int, rng: np.random.Generator) -> Box:
+        ranges = [sorted((0, size - t)) for size, t in zip(self.shapes[case], self.tile, strict=True)]
+        return Box(tuple(int(rng.integers(low, high + 1)) for low, high in ranges), self.tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,24 +216,27 @@ def _order(turns: _Round, seed: int, turn: int) -> np.ndarray:
     return rng.permutation(np.minimum(np.searchsorted(turns.ends, places, side="right"), count - 1))
 
 
-def _pool(foreground: Sequence[Foreground], name: str, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray | None]:
+def _pool(foreground: Sequence[Foreground], name: str, weights: Sequence[Weight]) -> tuple[np.ndarray, np.ndarray | None]:
     """(points, 1 + rank): case index and position of every candidate point of a class; and their weights added up."""
     parts = [(case, fg.points[name]) for case, fg in enumerate(foreground) if len(fg.points.get(name, ()))]
     points = np.concatenate([np.column_stack([np.full(len(points), case), points]) for case, points in parts])
-    return points, np.cumsum(np.asarray(weights, float)[points[:, 0]]) if weights else None
+    if not weights:
+        return points, None
+    return points, np.cumsum(np.concatenate([weights[case].at(foreground[case].points[name]) for case, _ in parts]))
 
 
-def areas_of(shapes: Shapes, weights: Sequence[float] = ()) -> np.ndarray:
-    """Areas (3-D: volumes), times weights where there are any, added up case by case.
+def places_of(shapes: Shapes, tile: tuple[int, ...], weights: Sequence[Weight] = ()) -> Places:
+    """Cases in proportion to their area, times weights where there are any.
 
     Raises:
         DataError: nothing has any weight.
     """
-    factors = [float(weight) for weight in weights] or [1.0] * len(shapes)
+    shapes = checked(shapes, tile)
+    factors = [weight.mean for weight in weights] or [1.0] * len(shapes)
     ends = np.cumsum([np.prod(shape, dtype=float) * factor for shape, factor in zip(shapes, factors, strict=True)])
     if not ends[-1] > 0:
-        raise DataError(f"all {len(shapes)} images to train on have weight 0; give one a weight in manifest.csv")
-    return ends
+        raise DataError(NO_WEIGHT.format(len(shapes)))
+    return Places(shapes, tuple(tile), ends, tuple(weights))
 
 
 def chosen(ends: np.ndarray, rng: np.random.Generator) -> int:

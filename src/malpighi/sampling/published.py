@@ -19,7 +19,10 @@ _TILE = re.compile(r"im_(\d+)_\d+$")
 
 
 def hubmap_2021(root: Path) -> Found | None:
-    """HuBMAP Hacking the Kidney: `train.csv` (id, encoding), `train/ID.tiff`, donors in HuBMAP-20-dataset_information.csv."""
+    """HuBMAP Hacking the Kidney: `train.csv` (id, encoding), `train/ID.tiff`, donors in HuBMAP-20-dataset_information.csv.
+
+    Regions (cortex, medulla) are in `train/ID-anatomical-structure.json` beside the images.
+    """
     table = root / "train.csv"
     if not {"id", "encoding"} <= _header(table):
         return None
@@ -33,7 +36,9 @@ def hubmap_2021(root: Path) -> Found | None:
         attributes = {"organ": "kidney", "stain": "PAS", **({"donor": donor} if donor else {}), **told}
         if row["id"] in images:
             labels = Labels(table, ("glomerulus",), row["id"])
-            cases.append(Case(row["id"], images[row["id"]], (labels,), donor, attributes))
+            image = images[row["id"]]
+            regions = image.with_name(f"{row['id']}-anatomical-structure.json")
+            cases.append(Case(row["id"], image, (labels,), donor, attributes, regions=regions if regions.is_file() else None))
     notes = [] if donors else ["HuBMAP-20-dataset_information.csv is absent: donors are unknown, each slide is its own group"]
     return _complete(table, cases, notes)
 

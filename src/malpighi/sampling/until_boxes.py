@@ -11,7 +11,8 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.labelled import Labelled
-from malpighi.sampling.plain_boxes import Sampler, Shapes, anywhere, areas_of, checked, kept
+from malpighi.sampling.plain_boxes import Places, Sampler, Shapes, checked, kept, places_of
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.seeds import item_seed, stream
 
 TRIES = 8
@@ -25,7 +26,7 @@ def until_boxes(
     held: Sequence[Labelled],
     share: float = 1.0,
     tries: int = 25,
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
 ) -> Sampler:
     """Boxes anywhere; a `share` of them drawn again until they hold foreground, or as often as `tries` says: the last stands.
 
@@ -37,10 +38,9 @@ def until_boxes(
     Raises:
         ValueError: numbers of shapes and of `held` differ.
     """
-    shapes = checked(shapes, tile)
     if len(held) != len(shapes):
         raise ValueError(f"{len(held)} tables of foreground for {len(shapes)} cases; give one a case")
-    return Sampler(partial(_until, shapes, areas_of(shapes, weights), tuple(tile), seed, tuple(held), share, tries))
+    return Sampler(partial(_until, places_of(shapes, tile, weights), seed, tuple(held), share, tries))
 
 
 def annotated_boxes(
@@ -49,7 +49,7 @@ def annotated_boxes(
     tile: tuple[int, ...],
     seed: int,
     labelled: Sequence[Labelled],
-    weights: Sequence[float] = (),
+    weights: Sequence[Weight] = (),
 ) -> Sampler:
     """Boxes of another sampler, each drawn anew until it holds a labelled voxel; after `TRIES` one is laid over such a voxel.
 
@@ -60,7 +60,8 @@ def annotated_boxes(
     Raises:
         DataError: nothing at all is labelled.
     """
-    counts = tuple(case.count * (weight > 0) for case, weight in zip(labelled, weights or [1] * len(labelled), strict=True))
+    every = weights or [Weight()] * len(labelled)
+    counts = tuple(case.count * (weight.whole > 0) for case, weight in zip(labelled, every, strict=True))
     if not sum(counts):
         raise DataError(f"nothing is labelled in any of the {len(labelled)} cases; check the masks and the annotated region")
     seeds = (seed, *(item_seed(seed, attempt) for attempt in range(1, TRIES)))
@@ -80,9 +81,7 @@ def tissue_boxes(make: Callable[[int], Sampler], seed: int, blank: Sequence[Tile
 
 
 def _until(
-    shapes: Shapes,
-    areas: np.ndarray,
-    tile: tuple[int, ...],
+    places: Places,
     seed: int,
     held: tuple[Labelled, ...],
     share: float,
@@ -92,7 +91,7 @@ def _until(
     rng = stream(seed, n, 3)
     again = tries if rng.random() < share else 1
     for _ in range(again):
-        case, box = anywhere(shapes, areas, tile, rng)
+        case, box = places.anywhere(rng)
         if held[case].any(box):
             break
     return case, box

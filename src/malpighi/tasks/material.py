@@ -17,11 +17,12 @@ from malpighi.sampling.folds import Fold, left_out, make_folds
 from malpighi.sampling.hard_boxes import HardBoxes, hard_boxes
 from malpighi.sampling.intensity import Intensity, measure_intensity
 from malpighi.sampling.reductions import views
+from malpighi.sampling.regions import Weight
 from malpighi.sampling.stain_bank import Stains, fit_stains, needs_stains
 from malpighi.sampling.turned import require_alike, turned
 from malpighi.tasks.image import prepare_source
 from malpighi.tasks.run import Inputs
-from malpighi.tasks.series import View, draw_of
+from malpighi.tasks.series import View, draw_of, weigh
 from malpighi.tasks.talk import Talk
 
 
@@ -30,6 +31,7 @@ class Material:
     """Open cases on both sides of the split (volumes once a direction), the batches, what the network takes and gives.
 
     Attributes:
+        weights: how often boxes of each of the batches' cases are drawn, and of its regions.
         hard: the boxes that come back more often, found while training; None where the recipe asks for none.
     """
 
@@ -37,6 +39,7 @@ class Material:
     held: tuple[OpenCase, ...]
     inputs: Inputs
     batches: TileBatches
+    weights: tuple[Weight, ...] = ()
     hard: HardBoxes | None = None
 
 
@@ -71,7 +74,8 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         trained = tuple(turned(case, axis) for case in trained for axis in recipe.data.axes)
         files = [case.source for case in trained]
     seen = [View(trained[i], at, files[i]) for i, at in _views(trained, inputs, tile, recipe)]
-    draw = draw_of(seen, recipe, tile, talk)
+    weights = weigh(seen, recipe.sampling, tile, talk)
+    draw = draw_of(seen, weights, recipe, tile, talk)
     hard = HardBoxes() if recipe.sampling.hard else None
     options = recipe.train
     if hard is not None:
@@ -92,7 +96,7 @@ def gather(table: CaseTable, fold: Fold, recipe: Recipe, stack: ExitStack, talk:
         inputs.told,
         _stains([view.case for view in seen], spacing, recipe, talk),
     )
-    return Material(trained, held, inputs, batches, hard)
+    return Material(trained, held, inputs, batches, weights, hard)
 
 
 def _notes(cases: Sequence[Case], fold: Fold) -> Iterable[str]:

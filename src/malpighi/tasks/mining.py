@@ -14,14 +14,13 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.recipes.recipe import Recipe
 from malpighi.reports.runfolder import read_json
-from malpighi.sampling.dataset import Batch, TileBatches
+from malpighi.sampling.dataset import Batch
 from malpighi.sampling.hard_boxes import HardBox, HardBoxes
 from malpighi.sampling.plain_boxes import random_boxes
 from malpighi.sampling.seeds import item_seed
 from malpighi.tasks.image import forward_of
 from malpighi.tasks.material import Material
 from malpighi.tasks.prepare import write_json
-from malpighi.tasks.run import Inputs
 
 if TYPE_CHECKING:
     from malpighi.inference.predict import Forward
@@ -44,16 +43,15 @@ def miner(material: Material, recipe: Recipe, run: Path, device: str) -> Miner |
     """
     if material.hard is None:
         return None
-    return Miner(material.batches, material.hard, material.inputs, recipe, run, device)
+    return Miner(material, material.hard, recipe, run, device)
 
 
 class Miner:
     """Finds hard boxes and keeps them in `RUN/hard.json`, with what was found at earlier looks.
 
     Args:
-        batches: of the training, drawn with the help of `hard`.
+        material: what the run trains on; its batches are drawn with the help of `hard`.
         hard: grows at each look. What the run folder holds of earlier sittings is put in.
-        inputs: what the network takes.
         recipe: of the run.
         run: its folder.
         device: the network's.
@@ -62,8 +60,8 @@ class Miner:
         DataError: `hard.json` is none.
     """
 
-    def __init__(self, batches: TileBatches, hard: HardBoxes, inputs: Inputs, recipe: Recipe, run: Path, device: str) -> None:
-        self.tiles, self.hard, self.inputs = batches, hard, inputs
+    def __init__(self, material: Material, hard: HardBoxes, recipe: Recipe, run: Path, device: str) -> None:
+        self.tiles, self.hard, self.inputs, self.weights = material.batches, hard, material.inputs, material.weights
         self.recipe, self.path, self.device = recipe, run / HARD, device
         if self.path.is_file():
             try:
@@ -104,11 +102,9 @@ class Miner:
         return list(dict.fromkeys([*before, *fresh]))
 
     def _fresh(self, step: int) -> Iterator[tuple[int, Box]]:
-        shapes, weights = [], []
-        for index, case in enumerate(self.tiles.cases):
-            shapes.append(case.source.space.shape_at(self.tiles.spacing_of(index)))
-            weights.append(case.case.weight)
-        series = random_boxes(shapes, self.tiles.tile, item_seed(self.recipe.train.seed, step, 1), weights)
+        tiles = self.tiles
+        shapes = [case.source.space.shape_at(tiles.spacing_of(index)) for index, case in enumerate(tiles.cases)]
+        series = random_boxes(shapes, tiles.tile, item_seed(self.recipe.train.seed, step, 1), self.weights)
         return (series(n) for n in range(DRAWN))
 
     def _judged(self, forward: Forward, boxes: Sequence[tuple[int, Box]]) -> Iterator[HardBox]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from malpighi.annotations.base import Annotation
+from malpighi.errors import DataError
 from malpighi.geometry import Spacing
 from malpighi.images import Source
 from malpighi.recipes.recipe import Recipe
@@ -17,6 +19,7 @@ from malpighi.sampling.cases import OpenCase
 from malpighi.sampling.foreground import find_foreground, find_held
 from malpighi.sampling.labelled import find_labelled
 from malpighi.sampling.mixed_boxes import mixed_boxes, of_cases
+from malpighi.sampling.regions import Weight, open_regions, weigh_regions
 from malpighi.sampling.seeds import item_seed
 from malpighi.tasks.talk import Talk
 
@@ -49,8 +52,11 @@ class View:
         return self.case.annotation
 
 
-def draw_of(views: Sequence[View], recipe: Recipe, tile: tuple[int, ...], talk: Talk) -> Sampler:
+def draw_of(views: Sequence[View], weights: Sequence[Weight], recipe: Recipe, tile: tuple[int, ...], talk: Talk) -> Sampler:
     """The series of training boxes: (view, box). What a network labelled is a series of its own, with `cycle.share` of the boxes.
+
+    Args:
+        weights: one a view, see `weigh`.
 
     Raises:
         DataError: nothing is labelled, or all is blank.
@@ -59,13 +65,13 @@ def draw_of(views: Sequence[View], recipe: Recipe, tile: tuple[int, ...], talk: 
     pseudo = [k for k, view in enumerate(views) if view.case.case.pseudo]
     seed, parts = recipe.train.seed, []
     if hand:
-        series = _series([views[k] for k in hand], recipe.sampling, tile, seed, talk)
+        series = _series([views[k] for k in hand], [weights[k] for k in hand], recipe.sampling, tile, seed, talk)
         parts.append((1 - recipe.cycle.share if pseudo else 1.0, of_cases(series, hand) if pseudo else series))
     if pseudo:
         positive = recipe.cycle.positive
-        taught = [views[k] for k in pseudo]
+        taught, told = [views[k] for k in pseudo], [weights[k] for k in pseudo]
         if not positive or _holds_any(taught, tile, talk):
-            series = _series(taught, recipe.sampling, tile, item_seed(seed, 1), talk, positive)
+            series = _series(taught, told, recipe.sampling, tile, item_seed(seed, 1), talk, positive)
             parts.append((recipe.cycle.share, of_cases(series, pseudo)))
     return mixed_boxes(parts, seed)
 
@@ -79,7 +85,13 @@ def _holds_any(views: Sequence[View], tile: tuple[int, ...], talk: Talk) -> bool
 
 
 def _series(
-    views: Sequence[View], options: SamplerOptions, tile: tuple[int, ...], seed: int, talk: Talk, positive: bool = False
+    views: Sequence[View],
+    weights: Sequence[Weight],
+    options: SamplerOptions,
+    tile: tuple[int, ...],
+    seed: int,
+    talk: Talk,
+    positive: bool = False,
 ) -> Sampler:
     """The boxes of some views, as the options ask.
 
@@ -127,12 +139,56 @@ def _series(
         held if positive else labelled,
         held=held,
         counts=counts,
-        weights=_weights(views),
+        weights=() if _alike(weights) else weights,
         blank=blank,
     )
 
 
-def _weights(views: Sequence[View]) -> tuple[float, ...]:
-    """`Case.weight` of each; none where all are alike."""
-    weights = tuple(view.case.case.weight for view in views)
-    return () if len(set(weights)) == 1 and weights[0] else weights
+def _alike(weights: Sequence[Weight]) -> bool:
+    return len({weight.whole for weight in weights}) == 1 and all(weight.cells is None and weight.whole for weight in weights)
+
+
+def weigh(views: Sequence[View], options: SamplerOptions, tile: tuple[int, ...], talk: Talk) -> tuple[Weight, ...]:
+    """How often boxes of each view are drawn, region by region where the options name any.
+
+    Raises:
+        DataError: a file of regions cannot be read, no image has one, or a region is in none of them.
+    """
+    if not options.regions:
+        return tuple(Weight(view.case.case.weight) for view in views)
+    wanted = tuple(zip(options.regions, options.region_weights, strict=True))
+    weights, met = [], set[str]()
+    with talk.bar("finding regions", total=len(views)) as advance:
+        for view in views:
+            case = view.case.case
+            if case.regions is None:
+                weights.append(Weight(case.weight * options.elsewhere))
+                advance()
+                continue
+            with closing(open_regions(case.regions, view.case.source.space)) as outlined:
+                cells, cell = weigh_regions(outlined, view.spacing, tile, wanted, options.elsewhere, advance)
+            met |= set(outlined.classes)
+            weights.append(Weight(case.weight, cells, cell))
+    _check_regions(views, options, met, talk)
+    return tuple(weights)
+
+
+def _check_regions(views: Sequence[View], options: SamplerOptions, met: set[str], talk: Talk) -> None:
+    """Complain of regions that are nowhere; tell of images without any."""
+    cases = {view.case.case.id: view.case.case.regions for view in views}
+    without = [name for name, regions in cases.items() if regions is None]
+    if len(without) == len(cases):
+        raise DataError(
+            f"sampling.regions {list(options.regions)}: none of {len(cases)} images says where its regions are; give manifest.csv a "
+            "column `regions` with a GeoJSON file an image, or leave sampling.regions out"
+        )
+    unknown = [name for name in options.regions if name not in met]
+    if unknown:
+        raise DataError(
+            f"sampling.regions: no image to train on has a region {unknown[0]!r}; their files name {', '.join(sorted(met)) or 'none'}"
+        )
+    if without:
+        talk.say(
+            f"[yellow]note:[/yellow] {len(without)} of {len(cases)} images name no file of regions, {without[0]} for one; all of such an "
+            f"image counts as elsewhere: weight {options.elsewhere:g}"
+        )
