@@ -58,6 +58,15 @@ def test_hue_keeps_greys_and_luma() -> None:
     assert (changed(image, colour) != image).any()
 
 
+def test_a_strong_hue_turns_no_further_than_it_says() -> None:
+    from malpighi.sampling.colour import _YIQ
+
+    options = dataclasses.replace(NONE, hue=0.3)  # saturation by up to 120 %: it ends at grey
+    for seed in range(60):
+        turned = _YIQ @ draw_colour(stream(seed), options, 3).linear[:, :3] @ np.linalg.inv(_YIQ)  # type: ignore[index]
+        assert abs(np.degrees(np.arctan2(turned[2, 1], turned[1, 1]))) <= 0.3 * 360 + 1e-6
+
+
 def test_stain_jitter_scales_one_dye_along_its_vector() -> None:
     from malpighi.sampling.colour import _STAINS
 

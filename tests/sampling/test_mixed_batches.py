@@ -69,10 +69,35 @@ def test_batches_where_no_tile_happens_to_be_mixed_hold_shares_too() -> None:
     assert made.targets.dtype == np.float32
 
 
+def test_of_two_tiles_in_one_only_what_is_true_of_both_is_told() -> None:
+    options = dataclasses.replace(NONE, cutmix=0.7, same="")
+    told = {"organ": ("kidney", "lung")}
+    spacings = (PIXELS, PIXELS, PIXELS.times(2))  # of the lung
+    cases = flat()
+    made = batches(options, cases, tells=("organ", "pixel_size"), told=told, spacings=spacings)
+    organs = [made.cases[made.draw(n)[0]].case.value("organ") for n in range(80)]
+    seen = set()
+    for first in range(0, 80, 8):
+        images, _, facts = made.make(first // 8)
+        for image, organ, said, size in zip(images, organs[first:], facts["organ"], facts["pixel_size"], strict=False):
+            levels = set(np.unique(image))
+            if LEVELS[2] in levels and len(levels) > 1:
+                assert said == -1
+                assert np.isnan(size)
+                seen.add("both")
+            elif len(levels) > 1:  # two kidneys
+                assert (said, size) == (0, 0)
+                seen.add("alike")
+            elif said != -1:  # alone, or with another of its kind
+                assert (said, size) == ((1, 1) if organ == "lung" else (0, 0))
+                seen.add(organ)
+    assert seen == {"both", "alike", "kidney", "lung"}
+
+
 def test_everything_at_once_on_stained_tissue() -> None:
     cases = [case(stained(v, 96, k), "kidney", k % 2) for k, v in enumerate((HE, PAS, HE))]
     options = AugmentOptions(
-        chance=1.0, aspect=0.2, clahe=2.0, cutout=0.2, cutout_fill="white", transfer=1.0, match=0.5, blend=0.5, mixup=0.5
+        chance=1.0, aspect=0.2, clahe=2.0, cutout=0.2, cutout_fill="white", transfer=0.5, match=0.5, blend=0.5, mixup=0.5
     )
     stains = fit_stains(cases, PIXELS, options)
     first = batches(options, cases, stains=stains).make(1)

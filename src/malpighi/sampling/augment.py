@@ -56,9 +56,12 @@ class AugmentOptions:
         cutout_holes: of them, from 1 to so many.
         cutout_fill: "black", the tile's "mean", or "white": the slide's own glass.
         transfer: chance that a tile's stains are made those of another image (`transfer_to`), by `transfer_by`.
-        transfer_by: "reinhard" (Reinhard et al. 2001), "macenko" (Macenko et al. 2009) or "vahadane" (Vahadane et al. 2016).
+        transfer_by: "macenko" (Macenko et al. 2009), "vahadane" (Vahadane et al. 2016), or "reinhard": mean and deviation of tissue as
+            Reinhard et al. 2001 match them, but along l, α, β of the logarithms of red, green and blue, not of their cone responses;
+            glass is tinted by the difference of the means.
         transfer_to: folder of images, glob pattern, or empty: the training images themselves.
-        match: chance that a tile's channels get the histograms of an image of `transfer_to`.
+        match: chance, of a tile whose stains were not transferred, that its channels are changed as would give its whole image the
+            histograms of an image of `transfer_to`.
         match_blend: least part of the matched tile in the mean with the tile as it was; the largest is 1.
         blend: chance that a tile becomes half of itself and half of another, joined by a Laplacian pyramid, mask half and half
             (Burt & Adelson 1983; HuBMAP + HPA 2022).

@@ -17,7 +17,7 @@ from malpighi.geometry import Box, Spacing
 from malpighi.images.pad import read_padded
 from malpighi.sampling.ahead import ahead
 from malpighi.sampling.augment import AugmentOptions, augment, draw
-from malpighi.sampling.mix import check_mixing, draw_mix, mix
+from malpighi.sampling.mix import Mix, check_mixing, draw_mix, mix
 from malpighi.sampling.seeds import item_seed, stream
 from malpighi.sampling.warp import draw_warp
 
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     To tell objects apart targets are (batch, layer, *tile) float32 in 0 … 1, NaN = unlabelled: see `instance_targets`; and so they
     are, (batch, class, *tile), where labels are probabilities or tiles are mixed (`AugmentOptions.mixup`).
     `facts` of the tiles as wholes, by name, for `ModelOptions.tells`: an attribute's (batch,) int64 number among its values, -1 unknown;
-    "pixel_size" (batch,) float32, log2 of the size over the working spacing.
+    "pixel_size" (batch,) float32, log2 of the size over the working spacing, NaN unknown.
     """
 
     images: np.ndarray
@@ -110,15 +110,19 @@ class TileBatches:
     def _mixed(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Tiles of images, varied, and some of them mixed with another one, that is read and varied for it."""
         options = self.augmentation
-        value = lambda number: self.cases[self.draw(number)[0]].case.value(options.same)  # noqa: E731
-        mixes = [draw_mix(options, self.seed, number, value) for number in numbers]
-        seeds = [item_seed(self.seed, number) for number in numbers]
-        seeds += [item_seed(self.seed, one.partner, n) for n, one in zip(numbers, mixes, strict=True) if one]
-        every = [*numbers, *(one.partner for one in mixes if one)]
+        mixes, every, seeds = self._partnered(numbers)
         pairs = zip(seeds, every, strict=True)
         restains = [self.stains.restain(s, self.draw(n)[0], options) for s, n in pairs] if self.stains else ()
         images, targets = augment(*self.gathered(every), options, self.tile, seeds, self.spacing.values, restains)
         return mix(images, as_shares(targets) if options.mixup else targets, mixes)
+
+    def _partnered(self, numbers: Sequence[int]) -> tuple[list[Mix | None], list[int], list[int]]:
+        """How samples are mixed; their numbers, and after them their partners'; the seeds by which all these are varied."""
+        value = lambda number: self.cases[self.draw(number)[0]].case.value(self.augmentation.same)  # noqa: E731
+        mixes = [draw_mix(self.augmentation, self.seed, number, value) for number in numbers]
+        others = [(n, one.partner) for n, one in zip(numbers, mixes, strict=True) if one]
+        seeds = [item_seed(self.seed, n) for n in numbers] + [item_seed(self.seed, partner, n) for n, partner in others]
+        return mixes, [*numbers, *(partner for _, partner in others)], seeds
 
     def gathered(self, numbers: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Samples as they are read, one after the other: (sample, channel, *read size) and (sample, class, *read size)."""
@@ -148,25 +152,35 @@ class TileBatches:
         return apply_colour(image, colour), target
 
     def facts(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
-        """What is known of each of these samples as a whole, see `Batch.facts`; {} where the network tells nothing."""
-        drawn = [self.draw(number)[0] for number in numbers] if self.tells else []
-        found: dict[str, np.ndarray] = {}
+        """What is known of each of these samples as a whole, see `Batch.facts`; {} where the network tells nothing.
+
+        Of two tiles in one only what is true of both is known.
+        """
+        if not self.tells:
+            return {}
+        mixes, every, seeds = self._partnered(numbers)
+        mixed = np.array([k for k, one in enumerate(mixes) if one], int)
+        found = {}
         for name in self.tells:
-            if name == PIXEL_SIZE:
-                sizes = [self._pixel_size(number, index) for number, index in zip(numbers, drawn, strict=True)]
-                found[name] = np.array(sizes, np.float32)
-                continue
-            place = {value: k for k, value in enumerate(self.told.get(name, ()))}
-            found[name] = np.array([place.get(self.cases[index].case.value(name), -1) for index in drawn], np.int64)
+            own, other = np.split(self._fact(name, every, seeds), [len(numbers)])
+            own[mixed[~np.isclose(own[mixed], other, atol=1e-3)]] = math.nan if name == PIXEL_SIZE else -1
+            found[name] = own
         return found
 
-    def _pixel_size(self, number: int, index: int) -> float:
-        """log2 of the size that one pixel of the sample has in the tissue over the working spacing.
+    def _fact(self, name: str, numbers: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+        drawn = [self.draw(number)[0] for number in numbers]
+        if name == PIXEL_SIZE:
+            return np.array([self._pixel_size(*one) for one in zip(drawn, seeds, strict=True)], np.float32)
+        place = {value: k for k, value in enumerate(self.told.get(name, ()))}
+        return np.array([place.get(self.cases[index].case.value(name), -1) for index in drawn], np.int64)
+
+    def _pixel_size(self, index: int, seed: int) -> float:
+        """log2 of the size that one pixel of a sample of a case has in the tissue over the working spacing.
 
         A warp maps the output to the input: one whose matrix enlarges makes a pixel of the tile span more of the tissue.
         """
         ratio = self.spacing_of(index).over(self.spacing)
-        warp = draw_warp(stream(item_seed(self.seed, number), 0), self.augmentation, self.tile, self.spacing.values)
+        warp = draw_warp(stream(seed, 0), self.augmentation, self.tile, self.spacing.values)
         return (math.log2(math.prod(ratio)) + math.log2(abs(np.linalg.det(warp.matrix)))) / len(self.tile)
 
     def spacing_of(self, index: int) -> Spacing:

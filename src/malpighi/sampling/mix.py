@@ -18,7 +18,9 @@ from malpighi.sampling.cases import UNKNOWN
 from malpighi.sampling.seeds import stream
 
 _TRIES = 16  # samples drawn until one is of a case with the same value; after them the tile stays as it is
-_NUMBERS = 2**20  # partners are of the series' first so many
+_NEAR = (
+    2**12
+)  # a partner is one of so many samples that follow: a grid that is shuffled anew each round keeps few rounds in mind
 _COARSEST = 16  # least side of the pyramid's top: a seam is then as wide as a quarter of the tile
 _WEIGHT = 0.4  # of MixUp's Beta distribution (Zhang et al. 2018 use 0.1 to 0.4)
 
@@ -61,12 +63,17 @@ def check_mixing(options: AugmentOptions, instances: str) -> None:
 def draw_mix(options: AugmentOptions, seed: int, number: int, value: Callable[[int], str]) -> Mix | None:
     """What happens to sample `number`, if anything: the first of blend, CutMix and MixUp that its chance hits.
 
+    Whether it is mixed does not hang on how its box was drawn: samplers use the streams (seed, number, 1 … 6).
+
     Args:
         seed: of the run.
         value: sample number → value of `options.same` of its case.
     """
-    rng = stream(seed, number, 3)
-    hit = {name: rng.random() < getattr(options, name) for name in ("blend", "cutmix", "mixup")}
+    chances = {name: getattr(options, name) for name in ("blend", "cutmix", "mixup")}
+    if not any(chances.values()):
+        return None
+    rng = stream(seed, number, 7)
+    hit = {name: rng.random() < chance for name, chance in chances.items()}
     how = next((name for name, drawn in hit.items() if drawn), None)
     if how is None:
         return None
@@ -82,8 +89,8 @@ def draw_mix(options: AugmentOptions, seed: int, number: int, value: Callable[[i
 def _partner(rng: np.random.Generator, same: str, number: int, value: Callable[[int], str]) -> int | None:
     own = value(number) if same else UNKNOWN
     for _ in range(_TRIES):
-        drawn = int(rng.integers(_NUMBERS))
-        if drawn != number and (own == UNKNOWN or value(drawn) == own):
+        drawn = number + 1 + int(rng.integers(_NEAR))
+        if own == UNKNOWN or value(drawn) == own:
             return drawn
     return None
 

@@ -51,7 +51,8 @@ class Stains:
     def restain(self, seed: int, case: int, options: AugmentOptions) -> Restain:
         """What happens to a sample of training case number `case`: by its own seed, whatever else is drawn.
 
-        Of a case, or to an image, whose stains could not be fitted nothing is transferred.
+        Of a case, or to an image, whose stains could not be fitted nothing is transferred. A tile whose stains are transferred is
+        not matched too: it would be made like the target twice.
         """
         rng = stream(seed, 2)
         source = self.own[case]
@@ -61,7 +62,7 @@ class Stains:
             density = transfer(source, target)
         if rng.random() < options.match:
             part = rng.uniform(min(options.match_blend, 1.0), 1.0)
-            tables = blended(matching(source.counts, target.counts), part)
+            tables = blended(matching(source.counts, target.counts), part) if density is None else None
         return Restain(density, tables, source.white)
 
     def _other(self, rng: np.random.Generator, case: int) -> int:
