@@ -152,6 +152,27 @@ def test_an_empty_file_must_be_meant(out, tmp_path):
         assert not opened.annotation.rasterise(Box.of_shape((64, 96))).any()
 
 
+def test_all_that_was_predicted_may_be_wrong(out, tmp_path):
+    file = edited(tmp_path / "slide.geojson", [square(80, 50)])
+    with pytest.raises(DataError, match="--allow-empty"):
+        relabel(out, file, tmp_path / "round1", by="me")
+    told = relabel(out, file, tmp_path / "round1", by="me", allow_empty=True)
+    assert (told["removed"], told["added"]) == (4, 1)
+    moved = edited(tmp_path / "slide.geojson", [square(80, 50, name=uid(1))])  # known by its id: half of the scale, say
+    with pytest.raises(DataError, match=r"not in level-0 pixels$"):
+        relabel(out, moved, tmp_path / "round2", by="me", allow_empty=True)
+
+
+def test_objects_of_another_image_are_known_by_their_ids_wherever_they_lie(tmp_path):
+    predict(tmp_path, "a")
+    other = [square(6, 5, name=uid(11)), square(30, 6, name=uid(12))]  # by chance where those of "a" are
+    out = predict(tmp_path, "b", other)
+    with pytest.raises(DataError, match=r"predicted of b, not of .*a; name the file as its image"):
+        relabel(out, edited(tmp_path / "a.geojson", other[:1]), tmp_path / "round1", by="me", allow_empty=True)
+    told = relabel(out, edited(tmp_path / "b.geojson", other[:1]), tmp_path / "round1", by="me")
+    assert (told["kept"], told["removed"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "shapes", "words"),
     [

@@ -19,7 +19,7 @@ def relabel(
         str | None, typer.Option("--at", metavar="DATE", help="When, as 2024-05-31 or 2024-05-31T14:30; now where not given.")
     ] = None,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="A file without objects means that there is none in the image.")
+        bool, typer.Option("--allow-empty", help="A file may hold none of the objects predicted: no object, or new ones alone.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call left there.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,

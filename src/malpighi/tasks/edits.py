@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -120,6 +120,36 @@ def compare(before: Sequence[Shape], after: Sequence[Shape]) -> tuple[Edit, ...]
     ]
     met = set(partner.values())
     return (*edits, *(Edit(None, shape) for k, shape in enumerate(after) if k not in met))
+
+
+def require_own(
+    edits: Sequence[Edit], file: Path, folder: Path, owners: Callable[[], Mapping[str, str]], *, none_left: bool = False
+) -> None:
+    """Refuse outlines of another image, told by the ids of another prediction, or by lying where nothing was predicted.
+
+    Args:
+        edits: of the whole image.
+        file, folder: the edited outlines and the prediction, for errors.
+        owners: gives id → name of the prediction that it is of, of all predictions; asked only where no id is this one's.
+        none_left: that nothing which was predicted is left is meant so.
+
+    Raises:
+        DataError: they are of another image.
+    """
+    before = [edit.before for edit in edits if edit.before is not None]
+    after = [edit.after for edit in edits if edit.after is not None]
+    both = [edit for edit in edits if edit.before is not None and edit.after is not None]
+    known = bool({one.id for one in before} & {one.id for one in after})
+    if after and not known:
+        other = next((owners()[one.id] for one in after if one.id in owners()), None)
+        if other is not None:
+            raise DataError(f"{file}: its objects were predicted of {other}, not of {folder}; name the file as its image")
+    if before and after and not any(edit.iou for edit in both) and (known or not none_left):
+        meant = "" if known else "; if all that was predicted is wrong, say so with --allow-empty"
+        raise DataError(
+            f"{file}: none of its {len(after)} objects lies where one of the {len(before)} predicted in {folder} does; it belongs "
+            f"to another image, or is not in level-0 pixels{meant}"
+        )
 
 
 def _by_place(before: Sequence[Shape], after: Sequence[Shape], left: list[int], right: list[int]) -> dict[int, int]:

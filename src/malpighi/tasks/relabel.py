@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from malpighi.annotations.geojson import write_geojson
+from malpighi.annotations.geojson import read_geojson, write_geojson
 from malpighi.annotations.open import suffix_of
 from malpighi.errors import DataError, OutputError, RecipeError
-from malpighi.geometry import Space, Spacing
+from malpighi.geometry import Shape, Space, Spacing
 from malpighi.inference.store import MANIFEST
 from malpighi.reports.colors import class_colors
 from malpighi.reports.runfolder import read_json
 from malpighi.tasks.edit_tables import COLUMNS, change, counted
-from malpighi.tasks.edits import Edit, compare, read_edited
+from malpighi.tasks.edits import Edit, compare, read_edited, require_own
 from malpighi.tasks.manifest_rows import spacing_text, write_rows
 from malpighi.tasks.object_files import OUTLINES
 from malpighi.tasks.pairs import found_predictions
@@ -58,7 +59,7 @@ def relabel(
         out: folder to make: labels/, manifest.csv, changes.csv, summary.json.
         by: who annotated.
         at: when: a date, or a date and time, as ISO 8601 writes it; now where None.
-        allow_empty: a file without objects says that there is none in the image.
+        allow_empty: a file may hold none of the objects that were predicted: no object at all, or new ones alone.
         overwrite: replace what an earlier call left in `out`.
         talk: where to report.
 
@@ -66,21 +67,25 @@ def relabel(
         "output", "objects", a count for each of `KINDS`, "median_iou" of what was changed, "by_class", "images", "unedited".
 
     Raises:
-        DataError: a file that belongs to no prediction or to another image, holds no object or one of an unknown class.
+        DataError: a file that belongs to no prediction or to another image, holds none of the objects predicted, or one of an
+            unknown class.
         OutputError: `out` holds something, or cannot be written; nothing half-written is left.
         RecipeError: no name, or no date.
     """
     talk, out = talk or Talk(), Path(out)
     signed = _signed(by, at)
     _require_free(out, overwrite)
-    pairs, unedited = _pairs(Path(predictions), Path(edited))
+    folders = _folders(Path(predictions))
+    pairs = _pairs(folders, Path(predictions), Path(edited))
+    unedited = [name for name in folders if name not in pairs]
+    owners = cache(lambda: {one.id: name for name, folder in folders.items() for one in _predicted(folder)})
     part = out.with_name(f".{out.name}-part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         images = []
         with talk.bar("comparing with what was predicted", total=len(pairs)) as advance:
             for name, (folder, file) in pairs.items():
-                images.append(_relabel(name, folder, file, part, signed, allow_empty))
+                images.append(_relabel(name, folder, file, part, signed, allow_empty, owners))
                 advance()
         told = _write(part, images, signed, unedited)
         _replace(part, out, overwrite)
@@ -123,11 +128,16 @@ def _replace(part: Path, out: Path, overwrite: bool) -> None:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another -o") from error
 
 
-def _pairs(predictions: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Name → (prediction, edited file), and the names of predictions without one."""
+def _folders(predictions: Path) -> dict[str, Path]:
+    """Name → prediction."""
     folders = {name: path for name, path in found_predictions(predictions).items() if (path / MANIFEST).is_file()}
     if not folders:
         raise DataError(f"{predictions}: holds no prediction; give the folder that `malpighi segment -o` wrote")
+    return folders
+
+
+def _pairs(folders: Mapping[str, Path], predictions: Path, edited: Path) -> dict[str, tuple[Path, Path]]:
+    """Name → (prediction, edited file), of those that have one."""
     if not edited.exists():
         raise DataError(f"{edited}: does not exist; give a GeoJSON file, or a folder of them named as the images")
     files = [path for path in sorted(edited.iterdir()) if suffix_of(path) in SUFFIXES] if edited.is_dir() else [edited]
@@ -148,7 +158,7 @@ def _pairs(predictions: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]
         if name in pairs:
             raise DataError(f"{file} and {pairs[name][1]} are both of {name}; keep one of them")
         pairs[name] = (folders[name], file)
-    return pairs, [name for name in folders if name not in pairs]
+    return pairs
 
 
 @dataclass(frozen=True)
@@ -159,23 +169,30 @@ class Relabelled:
     edits: tuple[Edit, ...]
 
 
-def _relabel(name: str, folder: Path, file: Path, part: Path, signed: Signed, allow_empty: bool) -> Relabelled:
-    """Compare one image's outlines with what was predicted, and write them with who drew each."""
-    from malpighi.annotations.geojson import read_geojson
+def _predicted(folder: Path) -> tuple[Shape, ...]:
+    """The outlines of a prediction; none of a volume."""
+    return read_geojson(folder / OUTLINES).shapes if (folder / OUTLINES).is_file() else ()
 
+
+def _relabel(
+    name: str,
+    folder: Path,
+    file: Path,
+    part: Path,
+    signed: Signed,
+    allow_empty: bool,
+    owners: Callable[[], Mapping[str, str]],
+) -> Relabelled:
+    """Compare one image's outlines with what was predicted, and write them with who drew each."""
     told = read_json(folder / MANIFEST)
     if not (folder / OUTLINES).is_file():
         raise DataError(f"{folder}: has no outlines ({OUTLINES}); only predictions of 2-D images can be edited as outlines")
     image, classes = told["image"], tuple(told["classes"])
     space = Space.of_shape(image["shape"], Spacing(tuple(image["spacing"]["values"]), image["spacing"]["unit"]))
-    before = read_geojson(folder / OUTLINES).shapes
+    before = _predicted(folder)
     after = read_edited(file, space, classes, empty=allow_empty or not before)
     edits = compare(before, after)
-    if before and after and not any(edit.before is not None and edit.after is not None and edit.iou for edit in edits):
-        raise DataError(
-            f"{file}: none of its {len(after)} objects lies where one of the {len(before)} predicted in {folder} does; it belongs "
-            "to another image, or is not in level-0 pixels"
-        )
+    require_own(edits, file, folder, owners, none_left=allow_empty)
     origin = {edit.after.id: _origin(edit, signed, str(told.get("run", ""))) for edit in edits if edit.after is not None}
     labels = part / LABELS / f"{name}.geojson.gz"
     labels.parent.mkdir(parents=True, exist_ok=True)
