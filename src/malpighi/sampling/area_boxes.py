@@ -15,7 +15,8 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box, Spacing
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.labelled import blocks_of
-from malpighi.sampling.plain_boxes import Sampler, chosen, grid_round
+from malpighi.sampling.places import chosen
+from malpighi.sampling.plain_boxes import Sampler, grid_round
 from malpighi.sampling.regions import Weight
 from malpighi.sampling.seeds import stream
 

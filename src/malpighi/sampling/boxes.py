@@ -16,7 +16,8 @@ from malpighi.sampling.area_boxes import BoxCounts, area_boxes
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.foreground import Foreground, find_foreground
 from malpighi.sampling.labelled import Labelled, find_labelled
-from malpighi.sampling.plain_boxes import Sampler, Shapes, balanced_boxes, grid_boxes, grid_round, random_boxes
+from malpighi.sampling.places import Shapes
+from malpighi.sampling.plain_boxes import Sampler, balanced_boxes, grid_boxes, grid_round, random_boxes
 from malpighi.sampling.regions import Weight
 from malpighi.sampling.until_boxes import annotated_boxes, tissue_boxes, until_boxes
 

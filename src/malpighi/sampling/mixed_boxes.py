@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 
 from malpighi.geometry import Box
-from malpighi.sampling.plain_boxes import Sampler, chosen
+from malpighi.sampling.places import chosen
+from malpighi.sampling.plain_boxes import Sampler
 from malpighi.sampling.seeds import stream
 
 

@@ -11,7 +11,8 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.sampling.blank_tiles import TileSums
 from malpighi.sampling.labelled import Labelled
-from malpighi.sampling.plain_boxes import Places, Sampler, Shapes, checked, kept, places_of
+from malpighi.sampling.places import Places, Shapes, checked, kept, places_of
+from malpighi.sampling.plain_boxes import Sampler
 from malpighi.sampling.regions import Weight
 from malpighi.sampling.seeds import item_seed, stream
 
