@@ -59,14 +59,21 @@ PARTS: dict[str, list[str]] = {
     "multi-scale tiles": ["data.reductions=[1.0, 1.5, 3.0]"],
     "EMA .98": ["optim.average=0.98"],
     "BCE + Lovász": ["loss.name=bce+lovasz"],
+    "class of the tile, gate at .5": ["model.tile_class=true", "predict.gate=0.5"],
+    "wholes, quarters, ninths": ["data.across=[1, 2, 3]", "predict.across=2"],
+    "detector fills what is broken": ["boxes.kind=fcos", f"boxes.encoder={ENCODER}", "boxes.steps=600"],
 }
 """What is changed in training; the first is what they are compared with."""
 PREDICTION: dict[str, list[str]] = {
     "no overlap": ["predict.overlap=0.0", "predict.window=center"],
     "expansion: 256 read, 128 kept": ["predict.tile=256", "predict.overlap=0.5", "predict.window=center"],
     "four flips": ["predict.flips=flips"],
+    "holes below 4000 px² filled": ["objects.fill_holes=4000.0"],
+    "no object below 2000 px²": ["objects.min_area=2000.0"],
+    "Otsu for objects below 8000 px²": ["objects.otsu=8000.0"],
+    "no object of energy below .9": ["objects.energy=0.9"],
 }
-"""What is changed in prediction, with the first network of `PARTS`."""
+"""What is changed in prediction and after it, with the first network of `PARTS`; areas in pixels of level 0, a gland has 17,000."""
 FITTED = "fitted threshold (nested)"
 
 
