@@ -4,20 +4,24 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 from malpighi.errors import DataError, OutputError
 from malpighi.models.losses import LossOptions, build_loss
 from malpighi.models.outputs import Outputs
 from malpighi.sampling.dataset import Batch
+from malpighi.training import loop
 from malpighi.training.checkpoint import load_weights, save_last
 from malpighi.training.loop import Fit, fit
 from malpighi.training.metrics_file import read_metrics
+from malpighi.training.metrics_log import MetricsLog
 from malpighi.training.options import OptimOptions, TrainOptions
 
 OPTIM = OptimOptions(rate=0.05, schedule="cosine", warmup=0.0, average=0.5)
@@ -168,6 +172,53 @@ def test_a_run_killed_while_it_ends_ends_the_same(tmp_path):
     assert len([row for row in read_metrics(parts / "metrics.jsonl") if "kept" in row]) == 1
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_run_killed_after_it_stopped_early_takes_no_further_step(tmp_path, monkeypatch, keep):
+    options = _options(steps=100, patience=2, keep=keep)
+
+    def falling():
+        scores = iter([0.5, 0.4, 0.3])
+        return _fit(lambda _: {"score": next(scores)})
+
+    (whole := tmp_path / "whole").mkdir()
+    (parts := tmp_path / "parts").mkdir()
+    torch.manual_seed(0)
+    result = fit(falling(), options, OPTIM, whole, _fabric())
+
+    def dies(*_):
+        raise Killed
+
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "finish", dies)
+        with pytest.raises(Killed):
+            fit(falling(), options, OPTIM, parts, _fabric())
+    again = fit(_fit(lambda _: pytest.fail("validated again")), options, OPTIM, parts, _fabric())
+    assert (again.steps, again.stopped, again.kept_steps) == (result.steps, "early stop", result.kept_steps)
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+
+
+def test_a_resumed_run_in_float16_scales_its_losses_as_before(tmp_path):
+    """The scale begins too high, so that the first steps overflow, are left out, and halve it."""
+
+    def half():
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+
+    (whole := tmp_path / "whole").mkdir()
+    (parts := tmp_path / "parts").mkdir()
+    options = _options(steps=60, keep="last")
+    torch.manual_seed(0)
+    fit(_fit(), options, OPTIM, whole, half())
+    torch.manual_seed(0)
+    with pytest.raises(Killed):
+        fit(_fit(), options, OPTIM, parts, half(), progress=_dies_at(45))
+    scale = torch.load(parts / "last.ckpt")["precision"]["scale"]
+    fit(_fit(), options, OPTIM, parts, half())
+    assert torch.load(parts / "last.ckpt")["precision"]["scale"] == scale < 2.0**30
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+
+
 def test_what_is_kept_is_scored_logged_and_told(tmp_path):
     scores = iter([0.2, 0.8, 0.5, 0.6, 0.7])
     weights = []
@@ -315,6 +366,31 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(tmp_path):
         fit(_fit(), _options(), OptimOptions(name="sgd", rate=1e30, clip=0, warmup=0), tmp_path, _fabric())
 
 
+@pytest.mark.parametrize("saves", ["validation", "interrupt"])
+def test_weights_that_a_broken_step_left_are_neither_validated_nor_saved(tmp_path, saves):
+    """Of a step between two lines of the log, at once followed by what saves."""
+
+    def batches(first):
+        for n, batch in enumerate(_batches(first), first):
+            yield batch._replace(images=batch.images * np.float32(np.nan if n == 13 else 1))
+
+    def interrupts(step, **_):
+        if step == 14 and saves == "interrupt":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def validate(network):
+        assert network.conv.weight.isfinite().all()
+        return {"score": 0.5}
+
+    options = _options(validate_every=5, log_every=100, keep="snapshots")
+    with pytest.raises(DataError, match=r"loss is nan at step 1[45]"):
+        fit(replace(_fit(validate), batches=batches), options, OPTIM, tmp_path, _fabric(), progress=interrupts)
+    saved = torch.load(tmp_path / "last.ckpt")
+    assert saved["counters"]["step"] == 10
+    assert saved["network"]["conv.weight"].isfinite().all()
+    assert sorted(os.listdir(tmp_path / "kept")) == ["step-10.safetensors", "step-5.safetensors"]
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save_last(tmp_path, {"step": 1})
 
@@ -332,3 +408,17 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_line_cut_short_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 2.0}) + '\n{"step": 2, "lo')
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 2.0}]
+
+
+def test_a_run_killed_while_it_opens_its_log_keeps_its_lines(tmp_path, monkeypatch):
+    lines = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in (1, 2, 3))
+    (tmp_path / "metrics.jsonl").write_text(lines)
+
+    def half(path, text, **_):
+        path.write_bytes(text[:5].encode())
+        raise Killed
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(Killed):
+        MetricsLog(tmp_path, 2)
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]

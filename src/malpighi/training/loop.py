@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -90,10 +89,10 @@ def fit(
     optimiser = build_optimiser(task.network, optim)
     network, optimiser = fabric.setup(task.network, optimiser)
     average, keep = Average(task.network, optim.average), Keep(options, run)
-    state = State(task.network, optimiser, Schedule(optim, options.steps), average, keep)
+    state = State(task.network, optimiser, Schedule(optim, options.steps), average, keep, fabric.strategy.precision)
     state.restore(load_last(run))
     saved_at = time.monotonic()
-    leaving = state.ended.get("stopped", "") or ("finished" if state.step >= options.steps else "")
+    leaving = state.ended.get("stopped", "") or _leaving(state, options)
 
     with (
         interruptible() as interrupted,
@@ -126,7 +125,7 @@ def fit(
             if validates:
                 _validate(task, state, log, run)
             progress(step=state.step, loss=state.last_loss, score=state.best_score)
-            leaving = _leaving(state, options, interrupted)
+            leaving = _leaving(state, options) or ("interrupted" if interrupted.is_set() else "")
             if validates and task.mine and leaving in ("", "interrupted"):
                 _mine(task, state, feed)
             if leaving or validates or time.monotonic() - saved_at > SAVE_SECONDS:
@@ -177,17 +176,16 @@ def _mine(task: Fit, state: State, feed: _Feed) -> None:
     state.validation_seconds += time.perf_counter() - began
 
 
-def _leaving(state: State, options: TrainOptions, interrupted: threading.Event) -> str:
+def _leaving(state: State, options: TrainOptions) -> str:
     """Why the loop ends after this step; empty where it goes on."""
     if state.step >= options.steps:
         return "finished"
-    if options.patience and state.since_best >= options.patience:
-        return "early stop"
-    return "interrupted" if interrupted.is_set() else ""
+    return "early stop" if options.patience and state.since_best >= options.patience else ""
 
 
 def _validate(task: Fit, state: State, log: MetricsLog, run: Path) -> None:
     """Score the averaged weights on held-out images; keep them if they are the best so far."""
+    state.require_finite()
     began = time.perf_counter()
     scores = task.validate(state.average.network)
     task.network.train()  # without averaging it is the network that was validated, and so left in evaluation mode

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from malpighi.images.replacing import replacing
 from malpighi.training.metrics_file import NAME, read_metrics
 
 
@@ -17,7 +18,8 @@ class MetricsLog:
 
         path = run / NAME
         kept = [row for row in read_metrics(path) if row["step"] <= first_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        with replacing(path) as part:  # a run that is killed here still has its lines
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
 

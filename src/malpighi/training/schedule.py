@@ -48,7 +48,7 @@ class Schedule:
         return o.rate * (o.final + (1 - o.final) * left)
 
     def _one_cycle(self, done: float) -> float:
-        """Smith & Topin (2018) with cosine arms: from `first` up over the first `warmup`, then down to `final`."""
+        """Smith & Topin (2018) with cosine arms: from `first` up over the first `warmup`, then down to `final`; momentum stays as it is."""
         low, peak, final = self.first, self.warmup, self.options.final
         if done < peak:
             return low + (1 - low) * (1 - math.cos(math.pi * done / peak)) / 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
 from malpighi.errors import DataError
@@ -48,9 +50,16 @@ class State:
     """Weights, optimiser, counters of a run, and what was logged of it since the last line."""
 
     def __init__(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, average: Average, keep: Keep
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        average: Average,
+        keep: Keep,
+        precision: Precision,
     ) -> None:
         self.network, self.optimiser, self.schedule, self.average, self.keep = network, optimiser, schedule, average, keep
+        self.precision = precision  # of float16 it holds by how much losses are scaled, which moves from step to step
         self.step = 0
         self.best_score, self.best_step, self.since_best = -1.0, 0, 0
         self.last_score = -1.0
@@ -70,22 +79,34 @@ class State:
         self.keep.stepped(self.step, self.average.network)
 
     def window(self) -> dict[str, float]:
-        """Means since the last call; reads the losses from the device, which waits for it.
+        """Means since the last call.
 
         Raises:
             DataError: the loss is not finite.
         """
-        self.last_loss = float(torch.stack([loss.float().cpu() for loss in self._losses]).mean())
-        if self.last_loss != self.last_loss or abs(self.last_loss) == float("inf"):
-            raise DataError(
-                f'the training loss is {self.last_loss} at step {self.step}; lower optim.rate, or set train.precision = "float32"'
-            )
+        self.require_finite()
         n = len(self._waits)
         row = {"loss": self.last_loss, "data_seconds": sum(self._waits) / n, "step_seconds": sum(self._times) / n}
         self.data_seconds += sum(self._waits)
         self.train_seconds += sum(self._times)
         self._losses, self._waits, self._times = [], [], []
         return row
+
+    def require_finite(self) -> None:
+        """Stop where a loss since the last line of the log is not finite, before the weights it left are validated or saved.
+
+        Reads the losses from the device, which waits for it.
+
+        Raises:
+            DataError: it is not.
+        """
+        if not self._losses:
+            return
+        self.last_loss = float(torch.stack([loss.float().cpu() for loss in self._losses]).mean())
+        if not math.isfinite(self.last_loss):
+            raise DataError(
+                f'the training loss is {self.last_loss} at step {self.step}; lower optim.rate, or set train.precision = "float32"'
+            )
 
     def validated(self, score: float, seconds: float) -> None:
         """Take in a validation."""
@@ -98,13 +119,19 @@ class State:
         self.keep.validated(self.step, score, self.average.network)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `save_last`."""
+        """For `save_last`.
+
+        Raises:
+            DataError: the loss is not finite; a run cannot go on from what it left.
+        """
+        self.require_finite()
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "average": self.average.state_dict(),
             "keep": self.keep.state_dict(),
+            "precision": self.precision.state_dict(),
             "counters": {name: getattr(self, name) for name in COUNTERS},
             "ended": self.ended,
             "window": [[float(loss) for loss in self._losses], self._waits, self._times],
@@ -120,6 +147,8 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.average.load_state_dict(saved["average"])
         self.keep.load_state_dict(saved["keep"], self.average.network)
+        if scaling := saved.get("precision"):
+            self.precision.load_state_dict(scaling)
         for name, value in saved["counters"].items():
             setattr(self, name, value)
         self.ended = saved["ended"]
