@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from malpighi.models.loss_lovasz import lovasz_hinge, lovasz_softmax, prices
-from malpighi.models.losses import UNLABELLED
+from malpighi.models.losses import UNLABELLED, LossOptions, build_loss
+from malpighi.models.outputs import Outputs
 
 HINGE = [(2, 3, 8, 8), (2, 2, 3, 6, 6)]
 
@@ -83,6 +84,26 @@ def test_hinge_equals_smp():
     logits, target = _pair((3, 1, 8, 8))
     reference = smp.losses.LovaszLoss("binary", per_image=False)(logits, target.float())
     assert lovasz_hinge(logits, target).item() == pytest.approx(reference.item(), rel=1e-5)
+
+
+def test_hinge_by_tile_equals_smp_and_leaves_out_tiles_without_labels():
+    import segmentation_models_pytorch as smp
+
+    logits, target = _pair((4, 1, 8, 8))
+    target[1] = 0
+    reference = smp.losses.LovaszLoss("binary", per_image=True)(logits, target.float()).item()
+    assert lovasz_hinge(logits, target, by_tile=True).item() == pytest.approx(reference, rel=1e-5)
+    more = torch.cat([logits, 9 * logits[:1]]), torch.cat([target, torch.full_like(target[:1], UNLABELLED)])
+    assert lovasz_hinge(*more, by_tile=True).item() == pytest.approx(reference, rel=1e-5)
+    made = build_loss(LossOptions("lovasz", lovasz_by_tile=True))
+    assert made(Outputs(logits), target).item() == pytest.approx(reference, rel=1e-5)
+
+
+def test_hinge_by_tile_weighs_classes():
+    logits, target = _pair((3, 2, 5, 5))
+    first, last = (lovasz_hinge(logits[:, k : k + 1], target[:, k : k + 1], by_tile=True).item() for k in (0, 1))
+    found = lovasz_hinge(logits, target, by_tile=True, weights=torch.tensor([1.0, 3.0])).item()
+    assert found == pytest.approx((first + 3 * last) / 4, rel=1e-5)
 
 
 def test_soft_targets_are_the_class_from_a_half_on():

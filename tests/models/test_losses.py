@@ -156,9 +156,11 @@ def test_weights_of_heads_that_are_not_there_are_refused(loss, message):
         require_loss_fits(loss, ModelOptions())
 
 
-@pytest.mark.parametrize("fields", [{"name": "dice", "smoothing": 0.1}, {"smoothing": 1.0}, {"class_weights": (0.0,)}])
+@pytest.mark.parametrize(
+    "fields", [{"name": "dice", "smoothing": 0.1}, {"smoothing": 1.0}, {"class_weights": (0.0,)}, {"lovasz_by_tile": True}]
+)
 def test_numbers_that_do_nothing_are_refused(fields):
-    with pytest.raises(RecipeError, match=r"loss\.(smoothing|class_weights)"):
+    with pytest.raises(RecipeError, match=r"loss\.(smoothing|class_weights|lovasz_by_tile)"):
         LossOptions(**fields)
 
 

@@ -11,19 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from malpighi.models.loss_regions import mean_of_labelled
-from malpighi.models.loss_voxels import hard, known_and_wanted
+from malpighi.models.loss_voxels import hard, known_and_wanted, mean_over
 
 
-def lovasz_hinge(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+def lovasz_hinge(logits: Tensor, target: Tensor, by_tile: bool = False, weights: Tensor | None = None) -> Tensor:
     """Of each class the Lovász extension of its errors 1 - z · sign, over the labelled voxels of the whole batch; mean over classes.
 
-    As the authors' `lovasz_hinge(per_image=False)`: of a class that is nowhere, the largest error alone counts.
+    As the authors' `lovasz_hinge`: of a class that is nowhere, the largest error alone counts.
+
+    Args:
+        by_tile: over the voxels of one tile, and the mean over tiles too: `per_image=True` there, which is its default.
+        weights: (class,).
     """
     known, wanted = known_and_wanted(logits, target)
     inside = hard(wanted)
     error = F.relu(1 - logits * (2 * inside - 1)) * known
-    each = [_extension(error[:, k].flatten(), inside[:, k].flatten() > 0) for k in range(logits.shape[1])]
-    return mean_of_labelled(known, torch.stack(each), weights)
+    if by_tile:
+        pairs = zip(error.flatten(2).flatten(0, 1), inside.flatten(2).flatten(0, 1) > 0, strict=True)
+        each = torch.stack([_extension(*pair) for pair in pairs]).reshape(logits.shape[:2])
+        return mean_over(known.flatten(2).amax(2), each, weights)
+    all_tiles = [_extension(error[:, k].flatten(), inside[:, k].flatten() > 0) for k in range(logits.shape[1])]
+    return mean_of_labelled(known, torch.stack(all_tiles), weights)
 
 
 def lovasz_softmax(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -25,7 +25,7 @@ def make_term(name: str, options: LossOptions, spacing: Sequence[float] | None =
         "cldice": lambda: partial(loss_skeletons.cl_dice, steps=options.skeleton_steps, smooth=smooth),
         "ce": lambda: partial(loss_exclusive.exclusive_cross_entropy, smoothing=smoothing),
         "jaccard": lambda: partial(loss_regions.jaccard, smooth=smooth),
-        "lovasz": lambda: loss_lovasz.lovasz_hinge,
+        "lovasz": lambda: partial(loss_lovasz.lovasz_hinge, by_tile=options.lovasz_by_tile),
         "lovasz-softmax": lambda: loss_lovasz.lovasz_softmax,
     }
     return made[name]()

@@ -69,6 +69,8 @@ class LossOptions:
         tversky_alpha: price of a false positive.
         tversky_beta: price of a false negative; with both 0.5, Tversky is Dice.
         edge_weight: of "edge-bce".
+        lovasz_by_tile: of "lovasz": every tile has a Jaccard index of its own, as its authors' code has it unless told; else there
+            is one of all tiles of the batch together.
         skeleton_steps: of "cldice": erosions, at least the radius in voxels of the thickest vessel.
         class_weights: how much each class counts in every term, relative to the others; with `model.exclusive` there may be one
             more, first, for background, which otherwise has 1. Empty: all alike.
@@ -92,6 +94,7 @@ class LossOptions:
     tversky_beta: float = 0.7
     edge_weight: float = 1.0
     skeleton_steps: int = 3
+    lovasz_by_tile: bool = False
     class_weights: tuple[float, ...] = ()
     smoothing: float = 0.0
     deep_weight: float = -1.0
@@ -117,6 +120,8 @@ class LossOptions:
             raise RecipeError(
                 f"loss.smoothing {self.smoothing}: acts on {', '.join(sorted(SMOOTHED))} alone; add one, or set it to 0"
             )
+        if self.lovasz_by_tile and "lovasz" not in {name for _, name in self.terms}:
+            raise RecipeError('loss.lovasz_by_tile true: acts on "lovasz" alone; add it to loss.name, or set it to false')
         if self.class_weights and (min(self.class_weights) < 0 or not any(self.class_weights)):
             raise RecipeError(
                 f"loss.class_weights {list(self.class_weights)}: none may be negative, and one must be more than 0"
