@@ -1,13 +1,14 @@
 """What pseudo-labels are worth where few images are labelled: glands of the colon, ten labelled images and the rest without.
 
     python benchmarks/pseudo_labels.py COLON_GLANDS -o FOLDER [--labelled 10] [--seeds 3] [--steps 400] [--cycles 2]
-        [--arms alone soft hard oracle] [--tile 160] [--encoder regnetx_002] [--pretrained never] [--set key=value …]
+        [--arms alone soft hard sure oracle] [--tile 160] [--encoder regnetx_002] [--pretrained never] [--set key=value …]
 
 Fold 0 of COLON_GLANDS is held out and scored, and teaches nothing. Of the rest a seed draws which images keep their labels.
 
     alone   the labelled images alone.
     soft    a cycle: the rest is labelled with probabilities.
     hard    a cycle: the rest is labelled with 0 and 1, by the threshold.
+    sure    a cycle: the same where the network is sure, from .9 and up to .1; the rest is unlabelled.
     oracle  all of the rest keeps its labels.
 
 Every network takes the same steps. A cycle's score is that of its last cycle, not of its best: the best of several scores on the
@@ -32,7 +33,8 @@ from malpighi.tasks.ftu_cycle.networks import score_of
 from malpighi.tasks.talk import Talk
 from malpighi.tasks.train import train
 
-ARMS = ("alone", "soft", "hard", "oracle")
+ARMS = ("alone", "soft", "hard", "sure", "oracle")
+LABELS = {"soft": ["cycle.soft=true"], "hard": ["cycle.soft=false"], "sure": ["cycle.soft=false", "cycle.sure=0.9"]}
 
 
 def main() -> None:
@@ -97,7 +99,7 @@ def score(arguments: argparse.Namespace, seed: int, arm: str) -> dict:
     if arm in ("alone", "oracle"):
         told = train(manifest, "auto", run, overrides=sets, talk=Talk())
         return {"dice": score_of(run), "first": None, "seconds": told["seconds"]}
-    told = cycle(manifest, "auto", run, overrides=[*sets, f"cycle.soft={json.dumps(arm == 'soft')}"], talk=Talk())
+    told = cycle(manifest, "auto", run, overrides=[*sets, *LABELS[arm]], talk=Talk())
     return {
         "dice": told["cycles"][-1]["score"],
         "first": told["baseline"],
