@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from malpighi.annotations.base import Annotation
 from malpighi.annotations.geojson import read_geojson
-from malpighi.errors import OutputError, RecipeError
+from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.array import ArraySource
 from malpighi.inference.options import PredictOptions
@@ -116,16 +116,14 @@ def test_an_image_has_a_spacing_of_its_own_and_everything_after_it_too(tmp_path,
         segment_image(model(across=1), source, path, tmp_path / "out", report=False)
 
 
-def test_thresholds_of_one_image(tmp_path, path):
-    facts = segment_image(model(), cloudy(), path, tmp_path / "out", thresholds=(0.7,), report=False)
+def test_other_thresholds_are_another_prediction(tmp_path, path):
+    facts = segment_image(model(thresholds=(0.7,)), cloudy(), path, tmp_path / "out", report=False)
     assert facts["thresholds"]["gland"] == pytest.approx(0.7)
     np.testing.assert_array_equal(
         mask_of(tmp_path / "out")[0], as_probability(cloudy().read(Box.of_shape(SHAPE))[0]) >= np.float32(0.7)
     )
     with pytest.raises(OutputError, match="another threshold of gland"):
         segment_image(model(), cloudy(), path, tmp_path / "out", report=False)
-    with pytest.raises(RecipeError, match="1 classes"):
-        segment_image(model(), cloudy(), path, tmp_path / "out", thresholds=(0.5, 0.7), overwrite=True)
 
 
 def test_one_class_an_image(tmp_path, path):

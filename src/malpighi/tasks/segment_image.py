@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from rich.markup import escape
 
 from malpighi.geometry import Spacing
 from malpighi.images import Source
+from malpighi.inference.manifest import file_fingerprint, finished_manifest, identity
 from malpighi.inference.progress import Progress
-from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
+from malpighi.inference.store import PredictionStore
 from malpighi.tasks.after import clean_masks, needs_everywhere, number_objects
 from malpighi.tasks.boxes.mend import boxes_identity, mend_masks
 from malpighi.tasks.image import predict_image, prepare_source
@@ -41,16 +42,11 @@ def segment_image(
     folder: Path,
     *,
     within: Within | None = None,
-    thresholds: Sequence[float] | None = None,
     overwrite: bool = False,
     report: bool = True,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
-    """Segment one open image into `folder`; see `segment`.
-
-    Args:
-        thresholds: of this image, one a class, instead of the recipe's.
-    """
+    """Segment one open image into `folder`; see `segment`."""
     talk, options = talk or Talk(), model.predict
     source = prepare_source(source, model.run.recipe, talk, model.run.inputs.channels)
     inputs = model.run.inputs.at(source, options)
@@ -58,7 +54,7 @@ def segment_image(
     began = time.monotonic()
     fingerprint = _fingerprint(model, source, path, within)
     shape = source.space.shape_at(inputs.spacing)
-    limits = _limits(model, thresholds)
+    limits = _limits(model)
     asked = identity(shape, inputs.spacing, inputs.classes, limits, options.probabilities, fingerprint)
     progress = Progress()
     finished = None if overwrite else finished_manifest(folder, asked)
@@ -138,16 +134,11 @@ def make_objects(store: PredictionStore, source: Source, model: Model, inputs: I
         return write_objects(store, source, inputs, model.objects, advance)
 
 
-def _limits(model: Model, thresholds: Sequence[float] | None) -> tuple[float, ...]:
-    """The threshold of each class.
-
-    Raises:
-        RecipeError: another number of thresholds than of classes, or one outside of 0 … 1.
-    """
+def _limits(model: Model) -> tuple[float, ...]:
+    """The threshold of each class."""
     if model.run.inputs.layers:
         return (model.instances.foreground,)
-    options = model.predict if thresholds is None else replace(model.predict, thresholds=tuple(thresholds))
-    return options.limits(len(model.run.inputs.classes))
+    return model.predict.limits(len(model.run.inputs.classes))
 
 
 def _fingerprint(model: Model, source: Source, path: Path, within: Within | None) -> dict[str, Any]:

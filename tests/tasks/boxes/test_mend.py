@@ -1,5 +1,6 @@
 """A detector that sees whole discs beside a network that sees parts of them; each has a channel of the image for itself."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,9 @@ from malpighi.objects.measure import ObjectOptions
 from malpighi.recipes.recipe import Recipe
 from malpighi.sampling.intensity import Intensity
 from malpighi.tasks.boxes import mend
+from malpighi.tasks.ensemble.folder import Ensemble, Part
+from malpighi.tasks.ensemble.options import Options
+from malpighi.tasks.ensemble.predict import OpenEnsemble
 from malpighi.tasks.prediction import Prediction
 from malpighi.tasks.run import Inputs, TrainedRun
 from malpighi.tasks.segment import Model, segment_image
@@ -61,8 +65,8 @@ def see(images):
     return found
 
 
-def model(kind="fcos", **options):
-    inputs = Inputs(("gland",), 2, SPACING, Intensity.identity(2), "uint8")
+def model(kind="fcos", spacing=SPACING, **options):
+    inputs = Inputs(("gland",), 2, spacing, Intensity.identity(2), "uint8")
     predict = PredictOptions(tile=256, overlap=0.5, window="center", skip_blank=False)
     network = lambda tiles: tiles[:, 1:].astype(np.float32) / 255  # noqa: E731
     run = TrainedRun("run", Recipe(), inputs)
@@ -127,6 +131,20 @@ def test_without_a_detector_the_mask_is_the_networks_bit_for_bit(path, tmp_path)
 @pytest.mark.parametrize("options", [{"score": 0.95}, {"agree": 0.4}, {"least": 0.5}])
 def test_options_keep_boxes_from_filling(path, tmp_path, options):
     np.testing.assert_array_equal(segmented(path, tmp_path / "out", model(**options)), filled())
+
+
+def test_an_ensemble_is_mended_by_the_detector_of_a_member_at_another_spacing(path, tmp_path):
+    parts = tuple(Part(name, tmp_path, weight, name, {}) for name, weight in (("fine", 0.9), ("coarse", 0.1)))
+    ensemble = Ensemble(tmp_path, "mean", ("gland",), parts, {"gland": 0.5})
+    models = [model("none"), model(spacing=Spacing.um(1.0))]
+    models = tuple(replace(each, predict=replace(each.predict, probabilities=True)) for each in models)
+    together = OpenEnsemble(ensemble, parts, models, Options((), ObjectOptions(), False, (), None), True)
+    together.segment(image(), path, tmp_path / "out")
+    np.testing.assert_array_equal(mask_of(tmp_path / "out"), filled(HALF, LONG))
+    rows = pq.read_table(tmp_path / "out" / "boxes.parquet").to_pylist()
+    assert sorted(row["y_min"] for row in rows if row["filled"]) == [HALF[0] - RADIUS, LONG[0] - RADIUS]
+    for part in parts:  # which give their probabilities alone
+        assert not (tmp_path / "out/members" / part.name / "boxes.parquet").exists()
 
 
 def test_outside_the_hull_nothing_is_filled(path, tmp_path):

@@ -71,6 +71,9 @@ def test_the_same_call_again_and_others(made):
     again = ensemble(runs, root / "ens", by="organ", search="convex", talk=Talk(say=lines.append))
     assert again == json.loads(json.dumps(told))
     assert "is finished" in lines[-1]
+    (root / "ens/report.html").unlink()  # as of a call that was killed before it was written
+    ensemble(runs, root / "ens", by="organ", search="convex")
+    assert (root / "ens/report.html").is_file()
     with pytest.raises(OutputError, match="another how"):
         ensemble(runs, root / "ens", by="organ", search="convex", how="mean")
     with pytest.raises(RecipeError, match="cases have no 'donor'"):
@@ -89,9 +92,25 @@ def test_another_fit_reads_the_predictions_that_are_there(made, tmp_path, monkey
     told = ensemble(runs, tmp_path / "ens", how="union")
     assert told["how"] == told["chosen"] == "union"
     assert told["thresholds"] == {}
+    assert "scored with one voice a configuration" in told["remarks"][-1]
     assert "cut at its own thresholds" in (tmp_path / "ens/report.html").read_text()
     again = ensemble(runs, tmp_path / "ens", how="mean", overwrite=True)
     assert {member["weight"] for member in again["members"]} == {0.25}
+
+
+def test_held_out_predictions_of_an_image_that_was_replaced_are_made_again(made, tmp_path):
+    root, data, runs, _ = made
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(root / "ens/members", tmp_path / "ens/members")
+    image = tmp_path / "data/images/s2.png"
+    shutil.copy(tmp_path / "data/images/s3.png", image)
+    with pytest.raises(OutputError, match="another image"):
+        ensemble(runs, tmp_path / "ens", how="mean", data=tmp_path / "data")
+    ensemble(runs, tmp_path / "ens", how="mean", data=tmp_path / "data", overwrite=True)
+    for run in runs:
+        told = tmp_path / "ens/members" / run.name / "s2/manifest.json"
+        if told.is_file():
+            assert json.loads(told.read_text())["image"]["changed"] == image.stat().st_mtime_ns
 
 
 def test_segment_joins_what_members_predict(made, tmp_path):
@@ -167,6 +186,21 @@ def test_values_are_given_or_refused(made, tmp_path):
     }.items():
         with pytest.raises(RecipeError, match=words.replace("|", r"\|")):
             predict.open_ensemble(root / "ens", [override])
+
+
+def test_a_members_share_of_voxels_gives_way_to_the_thresholds_of_all(made, tmp_path):
+    root, data, _, _ = made
+    for name in ("a0", "a1", "b0", "b1", "ens"):
+        shutil.copytree(root / name, tmp_path / name)
+        if (recipe := tmp_path / name / "recipe.toml").is_file():
+            recipe.write_text(recipe.read_text().replace("\ntop = 0.0\n", "\ntop = 2.0\n"))
+    image = data / "images/s1.png"
+    assert predict.open_ensemble(tmp_path / "ens").models[0].predict.top == 2
+    for name, folder in (("with", tmp_path), ("without", root)):
+        segment([image], folder / "ens", tmp_path / name, overrides=["ensemble.organ=kidney"])
+    np.testing.assert_array_equal(
+        *(read(tmp_path / name / "s1", "labels.ome.zarr/labels/object") for name in ("with", "without"))
+    )
 
 
 def test_a_member_that_was_trained_again_is_refused(made, tmp_path):

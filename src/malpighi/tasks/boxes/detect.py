@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from malpighi.geometry import Box, Grid, Spacing
 from malpighi.images import Source
+from malpighi.inference.backends import supported
 from malpighi.sampling.ahead import ahead
 from malpighi.sampling.intensity import Intensity
 
@@ -42,6 +43,10 @@ class Detections:
     def of(self, chosen: np.ndarray) -> Detections:
         """The boxes of a (box,) mask or of indices."""
         return Detections(self.bounds[chosen], self.scores[chosen], self.labels[chosen])
+
+    def scaled(self, ratio: Sequence[float]) -> Detections:
+        """The same boxes in pixels that are smaller by `ratio`, (y, x)."""
+        return replace(self, bounds=self.bounds * np.tile(np.array(ratio, np.float32), 2))
 
     @classmethod
     def joined(cls, parts: Sequence[Detections]) -> Detections:
@@ -100,7 +105,9 @@ def answers_of(detector: Detector, images: Sequence[np.ndarray], intensity: Inte
     import torch
 
     with torch.inference_mode():
-        tensors = [intensity.apply(torch.from_numpy(np.ascontiguousarray(each)).to(device)[None])[0] for each in images]
+        tensors = [
+            intensity.apply(torch.from_numpy(supported(np.ascontiguousarray(each))).to(device)[None])[0] for each in images
+        ]
         answers = detector.net(tensors)  # a list: tiles at the image's border are smaller
     found = []
     for answer in answers:

@@ -13,7 +13,8 @@ import numpy as np
 from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
-from malpighi.inference.store import PredictionStore, ReadMask
+from malpighi.inference.masks import ReadMask
+from malpighi.inference.store import PredictionStore
 from malpighi.objects.boxes import broken, fill, shares
 from malpighi.objects.hull import Hull
 from malpighi.tasks.boxes.detect import Detections, detect
@@ -48,6 +49,7 @@ def mend_masks(
     inputs: Inputs,
     talk: Talk,
     within: Hull | None = None,
+    spacing: Spacing | None = None,
 ) -> None:
     """Slide the run's detector over the image and fill what the masks have a part of; writes `TABLE`. Nothing without a detector.
 
@@ -56,13 +58,14 @@ def mend_masks(
     Args:
         store: all boxes were added.
         source: as the network takes it.
-        inputs: of this image; the masks are at its spacing.
+        inputs: of this image, which the detector sees at its spacing.
         within: outside of it nothing is looked at, nor filled.
+        spacing: of the masks; None: that of `inputs`.
     """
     if model.boxes.kind == "none":
         (store.path / TABLE).unlink(missing_ok=True)  # of an earlier prediction
         return
-    store.change("boxes", partial(_mend, store, model, source, inputs, talk, within), copy=True)
+    store.change("boxes", partial(_mend, store, model, source, inputs, talk, within, spacing or inputs.spacing), copy=True)
 
 
 def _mend(
@@ -72,16 +75,17 @@ def _mend(
     inputs: Inputs,
     talk: Talk,
     within: Hull | None,
+    spacing: Spacing,
     read: ReadMask,
 ) -> None:
-    options, spacing = model.boxes, inputs.spacing
+    options = model.boxes
     detector = open_detector(model.run, model.device)
     tile = tuple(min(side, TILE) for side in model.predict.sides(2))
     with talk.bar("finding whole objects") as advance:
         found = detect(
             detector,
             source,
-            spacing,
+            inputs.spacing,
             inputs.intensity,
             tile,
             device=model.device,
@@ -91,6 +95,7 @@ def _mend(
             readers=model.predict.readers,
             advance=advance,
         )
+    found = found.scaled(inputs.spacing.over(spacing))
     share = np.zeros(len(found))
     chosen = np.zeros(len(found), bool)
     for k in range(len(store.classes)):

@@ -60,10 +60,19 @@ _NO_GAIN = "; to predict at 0.5 give --set predict.thresholds=[0.5]"
 _NO_BY = "; make the ensemble without --by"
 
 
-def about_votes(how: How) -> tuple[str, ...]:
-    """That folds of one configuration cannot be scored as voters."""
-    if how not in ("union", "vote"):
+def about_votes(how: How, members: Sequence[int]) -> tuple[str, ...]:
+    """What the score of votes leaves out: folds of one configuration, for of each held-out image there is one prediction.
+
+    Args:
+        members: of each configuration.
+    """
+    if how not in ("union", "vote") or max(members) == 1:
         return ()
+    if len(members) == 1:
+        return (
+            f"one configuration: of each held-out image there is one prediction, so what the {how} of its folds gains is not known",
+        )
     return (
-        f"one configuration: of each held-out image there is one prediction, so what the {how} of its folds gains is not known",
+        f"the {how} is scored with one voice a configuration, for of each held-out image it has one prediction; in segment all "
+        f"{sum(members)} members have one, so what that gives is not known",
     )

@@ -14,7 +14,7 @@ from malpighi.inference.ensemble_sample import Sample
 from malpighi.inference.ensemble_search import Judge, convex_weights, evolved_weights
 from malpighi.sampling.cases import Case
 from malpighi.sampling.folds import make_folds
-from malpighi.tasks.ensemble.choose import BEST_SINGLE, CONVEX, EVOLUTION, MEAN, about_limits, about_votes, choose
+from malpighi.tasks.ensemble.choose import BEST_SINGLE, CONVEX, EVOLUTION, MEAN, about_limits, choose
 from malpighi.tasks.ensemble.passes import Counted, Opened, recount
 
 Search = Literal["convex", "evolution", "both"]
@@ -120,7 +120,7 @@ def fit(
     ]
     if len(work.names) == 1:
         limits = fit_limits(work.counted.mean, work.values)
-        remarks = (*about_limits(singles[0]), *about_votes(how))
+        remarks = about_limits(singles[0])
         return Fit(how, work.names[0], even(1), limits, cuts, work.counted.mean, tuple(singles), {}, folds, remarks)
     judged = [*singles, _best_single(work, singles), judge(Candidate(MEAN, work.counted.mean), folds, work.values)]
     if how in ("union", "vote"):

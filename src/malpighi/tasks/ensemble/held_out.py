@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,22 @@ from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.images import Source
 from malpighi.images.open import open_image
-from malpighi.inference.store import MANIFEST, PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
+from malpighi.inference.manifest import MANIFEST, file_fingerprint
+from malpighi.models.boxes import BoxOptions
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, OpenCase, open_case
 from malpighi.tasks.ensemble.members import Member, Team
+from malpighi.tasks.model import Model
 from malpighi.tasks.talk import Talk
 
 BLOCK = {2: 1024, 3: 96}
 """Side of the boxes that are read at a time, by rank: of every column, so that memory grows with columns, not with images."""
+
+
+def as_member(model: Model) -> Model:
+    """A run's model of which only the probabilities are wanted: what else decides over masks, a share of voxels or a detector, is off."""
+    return replace(model, predict=replace(model.predict, top=0.0), boxes=BoxOptions())
 
 
 def predict_held_out(team: Team, folder: Path, overwrite: bool = False, talk: Talk | None = None) -> None:
@@ -39,9 +48,9 @@ def predict_held_out(team: Team, folder: Path, overwrite: bool = False, talk: Ta
     todo = [(member, [case for id, case in member.held.items() if id in wanted]) for member in team.members]
     with talk.bar("predicting held-out images", total=sum(len(cases) for _, cases in todo)) as advance:
         for member, cases in todo:
-            left = [case for case in cases if not _is_done(folder / member.name / case.id, member)]
+            left = [case for case in cases if not _is_done(folder / member.name / case.id, member, case)]
             advance(len(cases) - len(left))
-            model = open_model(member.path, (), probabilities=True) if left else None
+            model = as_member(open_model(member.path, probabilities=True)) if left else None
             for case in left:
                 assert model is not None
                 place = folder / member.name / case.id
@@ -55,9 +64,13 @@ def predict_held_out(team: Team, folder: Path, overwrite: bool = False, talk: Ta
                 advance()
 
 
-def _is_done(place: Path, member: Member) -> bool:
+def _is_done(place: Path, member: Member, case: Case) -> bool:
+    """Whether there is a prediction by the same weights of the same image, wherever the data set lay then."""
     told = read_json(place / MANIFEST)
-    return bool(told) and told.get("weights") == member.digest and bool(told.get("probabilities"))
+    if told.get("weights") != member.digest or not told.get("probabilities"):
+        return False
+    now = file_fingerprint(case.image)
+    return all(told["image"][key] == now[key] for key in ("bytes", "changed"))
 
 
 class Aligned:

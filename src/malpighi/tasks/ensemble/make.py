@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from malpighi.errors import DataError, RecipeError
 from malpighi.inference.ensemble_combine import HOWS, How
+from malpighi.reports.ensemble import write_ensemble_report
 from malpighi.reports.runfolder import read_json
 from malpighi.tasks.claim import claim
+from malpighi.tasks.ensemble.choose import about_votes
 from malpighi.tasks.ensemble.fit import SEARCHES, Fit, Fitting, Search, fit, outer_folds
 from malpighi.tasks.ensemble.folder import NAME
 from malpighi.tasks.ensemble.held_out import HeldOut, predict_held_out
@@ -83,6 +86,8 @@ def ensemble(
             (out / name).unlink(missing_ok=True)
     if claim(out, PLAN, asked, overwrite=False, unmarked=(MEMBERS,)) and (out / NAME).is_file():
         talk.say(f"{out} is finished; make another into another -o, or fit it again with --overwrite")
+        if not (out / REPORT).is_file():  # stopped between the two
+            write_ensemble_report(out)
         return read_json(out / NAME)
     write_json(out / PLAN, {"asked": asked})
     for remark in team.remarks:
@@ -94,26 +99,26 @@ def ensemble(
     write_json(out / NAME, result)
     for remark in found.remarks:
         talk.say(remark)
-    from malpighi.reports.ensemble import write_ensemble_report
-
     talk.say(f"report: {write_ensemble_report(out)}")
     return result
 
 
-def _fit(team: Team, members: Path, by: str | None, how: How, search: Search, nested: bool, seed: int, talk: Talk) -> Fit:
+def _fit(team: Team, folder: Path, by: str | None, how: How, search: Search, nested: bool, seed: int, talk: Talk) -> Fit:
     """Both passes over the held-out predictions, and the search between them."""
 
     @contextmanager
     def open_one(image: int) -> Iterator[HeldOut]:
         with ExitStack() as stack:
-            yield HeldOut(team.cases[image], team, members, stack)
+            yield HeldOut(team.cases[image], team, folder, stack)
 
     with talk.bar("counting held-out voxels", total=len(team.cases)) as advance:
         counted = count(open_one, len(team.cases), len(team.columns), len(team.classes), seed, advance)
     if not counted.mean[..., :2].any():
-        raise DataError(f"{members.parent}: no voxel of the held-out images is labelled; nothing can be fitted")
+        raise DataError(f"{folder.parent}: no voxel of the held-out images is labelled; nothing can be fitted")
     values = None if by is None else [case.value(by) for case in team.cases]
     names = [column.name for column in team.columns]
     work = Fitting(open_one, counted, names, outer_folds(team.cases), values, seed)
     with talk.bar("searching, and counting what was found", total=len(team.cases)) as advance:
-        return fit(work, how, search, nested, advance)
+        found = fit(work, how, search, nested, advance)
+    members = [len(column.members) for column in (*team.columns, *team.spare)]
+    return replace(found, remarks=(*found.remarks, *about_votes(how, members)))

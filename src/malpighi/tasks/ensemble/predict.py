@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 
-from malpighi.errors import DataError, RecipeError
-from malpighi.geometry import Box
+from malpighi.errors import DataError
+from malpighi.geometry import Box, Spacing
 from malpighi.images import Source
 from malpighi.inference.ensemble_combine import Combination
-from malpighi.inference.store import PredictionStore, file_fingerprint, finished_manifest, identity
+from malpighi.inference.manifest import file_fingerprint, finished_manifest, identity
+from malpighi.inference.store import PredictionStore
 from malpighi.tasks.after import needs_everywhere
+from malpighi.tasks.boxes.mend import boxes_identity, mend_masks
 from malpighi.tasks.ensemble.folder import Ensemble, Part, read_ensemble
-from malpighi.tasks.ensemble.held_out import Aligned
+from malpighi.tasks.ensemble.held_out import Aligned, as_member
 from malpighi.tasks.ensemble.options import Options, split_overrides, value_of
+from malpighi.tasks.image import prepare_source
 from malpighi.tasks.model import Model, open_model
 from malpighi.tasks.object_files import OUTLINES, REPORT, write_report
 from malpighi.tasks.segment_image import make_objects, segment_image
@@ -55,6 +58,11 @@ class OpenEnsemble:
     def used(self) -> Ensemble:
         """The ensemble of these members alone."""
         return replace(self.ensemble, parts=self.parts)
+
+    @property
+    def detecting(self) -> Model | None:
+        """The first member with a detector: it mends what all give together; the others' are not asked."""
+        return next((model for model in self.models if model.boxes.kind != "none"), None)
 
     def segment(
         self,
@@ -94,7 +102,7 @@ class OpenEnsemble:
             inputs.classes,
             limits,
             probabilities=self.probabilities,
-            everywhere=needs_everywhere(self.options.objects),
+            everywhere=needs_everywhere(self.options.objects) or self.detecting is not None,
             fingerprint=told,
             overwrite=overwrite,
         )
@@ -102,6 +110,7 @@ class OpenEnsemble:
             results = self._predict(source, path, folder, within, talk)
             self._join(store, folder, self.used.combination(value), talk)
             decided = store.decide()
+            self._mend(store, source, inputs.spacing, within, talk)
             objects = make_objects(store, source, model, inputs, talk)
             facts: dict[str, Any] = {
                 "run": str(self.ensemble.path.resolve()),
@@ -150,7 +159,7 @@ class OpenEnsemble:
                 "members": {part.name: [part.digest, part.weight] for part in self.parts},
                 **({"cuts": self.used.combination(value).cuts.tolist()} if self._votes else {}),  # type: ignore[union-attr]
             },
-            "options": self.options.told,
+            "options": {**self.options.told, **(boxes_identity(self.detecting) if self.detecting else {})},
         }
 
     @property
@@ -163,8 +172,16 @@ class OpenEnsemble:
         for number, (part, model) in enumerate(zip(self.parts, self.models, strict=True), 1):
             talk.say(f"member {number} of {len(self.parts)}: {escape(part.name)}")
             place = folder / MEMBERS / part.name
-            results.append(segment_image(model, source, path, place, within=within, report=False, talk=talk))
+            results.append(segment_image(as_member(model), source, path, place, within=within, report=False, talk=talk))
         return results
+
+    def _mend(self, store: PredictionStore, source: Source, spacing: Spacing, within: Within | None, talk: Talk) -> None:
+        """Fill what the joined masks, at `spacing`, have a part of."""
+        model = self.detecting or self.models[0]
+        if self.detecting:
+            source = prepare_source(source, model.run.recipe, talk, model.run.inputs.channels)
+        inputs = model.run.inputs.at(source, model.predict)
+        mend_masks(store, model, source, inputs, talk, within.hull if within else None, spacing)
 
     def _join(self, store: PredictionStore, folder: Path, combination: Combination, talk: Talk) -> None:
         boxes = [box for box in Box.of_shape(store.shape).split(store.align) if box not in store.done]
@@ -187,7 +204,7 @@ def open_ensemble(folder: Path, overrides: Sequence[str] = (), probabilities: bo
     """Load an ensemble's members.
 
     Args:
-        overrides: "predict.…" of every member, "objects.…" and "predict.thresholds" of what they give together, and
+        overrides: "predict.…" of every member, "objects.…", "boxes.…" and "predict.thresholds" of what they give together, and
             "ensemble.ATTRIBUTE=VALUE", such as "ensemble.organ=kidney": which of the fitted thresholds hold.
 
     Raises:
@@ -207,8 +224,4 @@ def open_ensemble(folder: Path, overrides: Sequence[str] = (), probabilities: bo
             )
         if model.run.inputs.classes != ensemble.classes:
             raise DataError(f"{part.path}: predicts {', '.join(model.run.inputs.classes)}, not {', '.join(ensemble.classes)}")
-        if model.predict.top:
-            raise RecipeError(
-                f"{part.path}: predict.top = {model.predict.top}; an ensemble joins probabilities, and has thresholds"
-            )
     return OpenEnsemble(ensemble, parts, models, options, probabilities)
