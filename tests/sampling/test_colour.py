@@ -90,6 +90,15 @@ def test_noise_has_the_stated_spread_and_saturates() -> None:
     assert (changed(image, Colour(noise=0.04, seed=2)) != changed(image, Colour(noise=0.04, seed=1))).any()
 
 
+@pytest.mark.parametrize("side", [5, 90, 300])  # values of the last are worked in three strips
+def test_noise_of_a_tile_does_not_repeat(side: int) -> None:
+    noisy = changed(np.full((side, side, 3), 128, np.uint8), Colour(noise=0.04, seed=1)).ravel().astype(float) - 128
+    size = 1 << (2 * noisy.size).bit_length()
+    alike = np.fft.irfft(np.abs(np.fft.rfft(noisy, size)) ** 2)[8 : noisy.size - 8]  # sums of products, by distance
+    counts = noisy.size - np.arange(8, noisy.size - 8)
+    assert np.abs(alike / np.sqrt(counts)).max() < 6 * noisy.var()
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_other_types_use_their_own_range(dtype: type) -> None:
     image = (np.random.default_rng(0).random((30, 30, 4)) * 4000 + 100).astype(dtype)

@@ -159,14 +159,15 @@ def _tone(image: np.ndarray, colour: Colour) -> None:
     if not colour.mixes and not colour.noise:
         return
     rng = np.random.Generator(np.random.SFC64(colour.seed))
-    noise = noise_bytes(rng, colour.noise) if colour.noise else None
-    rows = max(1, _STRIP // (image.shape[1] * image.shape[2]))
+    noise = noise_bytes(rng, colour.noise, image.size) if colour.noise else None
+    row = image.shape[1] * image.shape[2]
+    rows = max(1, _STRIP // row)
     for first in range(0, len(image), rows):
         strip = image[first : first + rows]
         if colour.mixes:
             _mix(strip, colour)
         if noise is not None:
-            place = int(rng.integers(max(1, noise.size - strip.size)))
+            place = first * row if noise.size >= image.size else int(rng.integers(max(1, noise.size - strip.size)))
             add_noise(strip, np.resize(noise[:, place : place + strip.size], strip.shape))
 
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-_NOISE = 2**19  # random values drawn for one item; each strip starts at a random place among them
+_NOISE = 2**19  # most random values drawn for one item; in a larger one each strip starts at a random place among them
 
 
 @lru_cache(maxsize=1)
@@ -17,11 +17,11 @@ def normal_quantiles() -> np.ndarray:
     return values / values.std()
 
 
-def noise_bytes(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """(1, _NOISE) int8 noise of a standard deviation of `sigma` × 255."""
+def noise_bytes(rng: np.random.Generator, sigma: float, count: int) -> np.ndarray:
+    """(1, n) int8 noise of a standard deviation of `sigma` × 255: n is `count` or a few more, at most `_NOISE`."""
     import cv2
 
-    random = rng.integers(0, 2**64 - 1, _NOISE // 8, np.uint64, endpoint=True).view(np.uint8)
+    random = rng.integers(0, 2**64 - 1, min(_NOISE // 8, -(-count // 8)), np.uint64, endpoint=True).view(np.uint8)
     table = np.rint(normal_quantiles() * (255 * sigma)).clip(-128, 127).astype(np.int8)
     return cv2.LUT(random.reshape(1, -1), table)
 
