@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from malpighi.models.build import build_network
-from malpighi.recipes.load import list_recipes, read_raw
+from malpighi.recipes.load import list_recipes, read_raw, recipe_text
 from malpighi.sampling.intensity import Intensity
 from malpighi.tasks.ftu import ftu_task
 from malpighi.tasks.image import forward_of
@@ -35,6 +35,9 @@ def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name, filled):
     assert "HuBMAP" in recipe.source
     assert ("Kidney" if name.startswith("kidney") else "Body") in recipe.source
     assert recipe.model.rank == 2
+    text = recipe_text(name)
+    assert '# "ours": its authors do not say' in text
+    assert recipe.optim.name != "adam" or "weight_decay = " in text  # its decay is L2: the default is AdamW's, and too much
 
 
 @pytest.mark.slow
