@@ -45,6 +45,7 @@ def test_what_is_no_table_of_images_is_named(tmp_path, text, message):
         ("id,width,height\nb,1,2\n", r"no row 'a'; add its width"),
         ("id,width,height\na,1,\n", r"row a:  × 1 is no size in pixels"),
         ("id,width,height\na,0,4\n", r"row a: 4 × 0 is no size in pixels"),
+        ("id,width,height\na,inf,4\n", r"row a: 4 × inf is no size in pixels"),
     ],
 )
 def test_a_size_that_is_not_there_is_asked_for(tmp_path, text, message):

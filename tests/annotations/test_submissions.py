@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from malpighi.annotations.coco_rle import to_hpa
+from malpighi.annotations.hpa import hpa_row
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, open_rle, read_hpa, read_table, stream_hpa, write_hpa, write_table
+from malpighi.annotations.submissions import Cell, open_rle, read_table, stream_hpa, write_hpa, write_table
 from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Box, Space, Spacing
 
@@ -26,6 +27,10 @@ def test_a_written_row_is_read_back(tmp_path, column):
     assert annotation.classes == ("glomerulus",)
     np.testing.assert_array_equal(annotation.rasterise(Box.of_shape((6, 8)))[0], MASK)
     assert not open_rle(path, SPACE, row="b").rasterise(Box.of_shape((6, 8))).any()
+
+
+def test_spaces_about_column_names_do_not_count(tmp_path):
+    assert read_table(table(tmp_path, "id, rle\na,1 2\n")) == {"a": ("1 2",)}
 
 
 def test_outside_the_image_is_background(tmp_path):
@@ -131,7 +136,7 @@ def test_hpa_rows_are_read_back(tmp_path):
     write_hpa(path, [("img", (6, 8), cells), ("none", (6, 8), [])])
     assert path.read_text().splitlines()[0] == "ID,ImageWidth,ImageHeight,PredictionString"
     assert path.read_text().splitlines()[2] == "none,8,6,"
-    found = read_hpa(path)
+    found = {row.name: row.cells for row in stream_hpa(path)}
     assert found["none"] == ()
     assert [(c.label, c.confidence) for c in found["img"]] == [(3, 0.75), (18, 0.5)]
     np.testing.assert_array_equal(found["img"][1].runs.decode(), 1 - MASK)
@@ -142,7 +147,7 @@ def test_hpa_rows_are_read_back(tmp_path):
 )
 def test_broken_hpa_rows_are_named(tmp_path, row, says):
     with pytest.raises(DataError, match=says):
-        read_hpa(table(tmp_path, f"ID,ImageWidth,ImageHeight,PredictionString\n{row}\n"))
+        hpa_row(table(tmp_path, f"ID,ImageWidth,ImageHeight,PredictionString\n{row}\n"))
 
 
 @pytest.mark.real_data
@@ -173,7 +178,7 @@ HPA = "ID,ImageWidth,ImageHeight,PredictionString\n"
 def test_wrong_triples_name_row_and_triple(tmp_path, rows, says):
     mask = to_hpa(RunLengths.encode(MASK))
     with pytest.raises(DataError, match=says):
-        read_hpa(table(tmp_path, HPA + rows.replace("M", mask) if "M 0" not in rows else HPA + rows))
+        hpa_row(table(tmp_path, HPA + rows.replace("M", mask) if "M 0" not in rows else HPA + rows))
 
 
 def test_an_hpa_table_comes_out_as_it_was(tmp_path):

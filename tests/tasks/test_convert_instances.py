@@ -7,9 +7,10 @@ from PIL import Image
 
 from malpighi.annotations.coco import read_coco
 from malpighi.annotations.geojson import read_geojson, write_geojson
+from malpighi.annotations.hpa import hpa_row
 from malpighi.annotations.open import open_annotation
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, read_hpa, read_table, write_hpa, write_table
+from malpighi.annotations.submissions import Cell, read_table, write_hpa, write_table
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space
 from malpighi.tasks.convert import Conversion, convert
@@ -43,7 +44,7 @@ def test_a_label_image_goes_round_all_formats(tmp_path, labels):
     assert read_coco(tmp_path / "a.coco.json").images[0].name == "nuclei.png"
     np.testing.assert_array_equal(numbers(tmp_path / "a.coco.json"), array)
     run(tmp_path / "a.coco.json", tmp_path / "b.csv", style="hpa")
-    assert [cell.label for cell in read_hpa(tmp_path / "b.csv")["nuclei"]] == [0, 0, 0]
+    assert [cell.label for cell in hpa_row(tmp_path / "b.csv", "nuclei").cells] == [0, 0, 0]
     run(tmp_path / "b.csv", tmp_path / "c.csv", style="sartorius")
     assert len(read_table(tmp_path / "c.csv")["nuclei"]) == 3
     np.testing.assert_array_equal(numbers(tmp_path / "c.csv", row="nuclei", order="C"), array)

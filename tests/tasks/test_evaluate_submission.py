@@ -71,7 +71,8 @@ def test_the_command_prints_json_and_a_table(tables):
     done = CliRunner().invoke(app, [sub, truth, "--by", "organ", "--json"])
     assert json.loads(done.stdout.splitlines()[-1])["dice"] == 0.75
     assert "lung" in CliRunner().invoke(app, [sub, truth]).stdout
-    assert CliRunner().invoke(app, [sub, truth, "--tolerance", "2um"]).exit_code == 3
+    for ignored in (["--tolerance", "2um"], ["--iou", "0.5"], ["--no-objects"], ["--class", "lung"]):
+        assert CliRunner().invoke(app, [sub, truth, *ignored]).exit_code == 3
     assert CliRunner().invoke(app, [str(tables[0].parent), truth, "--sizes", truth]).exit_code == 3
 
 

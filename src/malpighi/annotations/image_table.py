@@ -62,7 +62,7 @@ class ImageTable:
         texts = [next(row[each] for each in names if each in row) for names in (HEIGHTS, WIDTHS)]
         try:
             height, width = (int(float(text)) for text in texts)
-        except ValueError:
+        except (ValueError, OverflowError):
             height = width = 0
         if height < 1 or width < 1:
             raise DataError(f"{self.path}, row {name}: {' × '.join(texts)} is no size in pixels; give height and width")

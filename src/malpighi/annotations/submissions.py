@@ -35,7 +35,7 @@ def read_table(path: Path) -> Mapping[str, tuple[str, ...]]:
         DataError: not a table with an id column and a run-length column.
     """
     rows = table_rows(path)
-    header = next(rows, None) or []
+    header = [name.strip() for name in next(rows, None) or []]
     key = next((c for c in KEYS if c in header), None)
     runs = next((c for c in RUNS if c in header), None)
     if key is None or runs is None:
@@ -123,16 +123,6 @@ def is_hpa(path: Path) -> bool:
         return set(HPA_COLUMNS) <= {name.strip() for name in lines.readline(4096).split(",")}
 
 
-@once_per_file
-def read_hpa(path: Path) -> Mapping[str, tuple[Cell, ...]]:
-    """Read image ID → its cells, from `ID,ImageWidth,ImageHeight,PredictionString`.
-
-    Raises:
-        DataError: as `stream_hpa`.
-    """
-    return {row.name: row.cells for row in stream_hpa(path)}
-
-
 def stream_hpa(path: Path) -> Iterator[HpaRow]:
     """The rows of an HPA table, one at a time; masks are decoded as they come.
 
@@ -141,7 +131,7 @@ def stream_hpa(path: Path) -> Iterator[HpaRow]:
             label, no number, no mask, a mask of another size than the row's; names row and triple.
     """
     rows = table_rows(Path(path))
-    header = next(rows, None) or []
+    header = [name.strip() for name in next(rows, None) or []]
     if any(c not in header for c in HPA_COLUMNS):
         raise DataError(f"{path}: columns {', '.join(header)[:80]}; an HPA table has {', '.join(HPA_COLUMNS)}")
     at = [header.index(c) for c in HPA_COLUMNS]

@@ -30,8 +30,9 @@ def evaluate(
         typer.Option(metavar="2um|1voxel", help="How far apart surfaces of volumes may lie for NSD. Default: 1 voxel."),
     ] = None,
     iou: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Of labelled cells: from which IoU on a mask is found.", show_default=True)
-    ] = 0.6,
+        float | None,
+        typer.Option(min=0.01, max=1.0, help="Of labelled cells: from which IoU on a mask is found. Default: 0.6."),
+    ] = None,
     sizes: Annotated[
         Path | None, typer.Option("--sizes", help="Of a submission: CSV with the images' width and height, and attributes.")
     ] = None,
@@ -67,10 +68,11 @@ def evaluate(
     from malpighi.tasks.evaluate_submission import evaluate_submission, is_submission
 
     if is_submission(prediction, truth):
-        if classes or only or spacing is not None or tolerance is not None or report is not None:
+        given = classes or only or not objects or any(each is not None for each in (spacing, tolerance, iou, report))
+        if given:
             raise DataError(
-                "--class, --only, --spacing, --tolerance and --report are not for tables of run lengths: every id counts, in "
-                "pixels; leave them out"
+                "--class, --only, --spacing, --no-objects, --tolerance, --iou and --report are not for tables of run lengths: every "
+                "id counts, in pixels; leave them out"
             )
         from malpighi.metrics.official import official_text
 
@@ -87,17 +89,24 @@ def evaluate(
     from malpighi.tasks.cells.labelled_tables import is_cell_table
 
     if is_cell_table(truth) and (truth.suffix.lower() != ".json" or is_cell_table(prediction)):
-        if spacing is not None or only:
-            raise DataError("--spacing and --only are not for tables of labelled cells: they name pixels and images themselves")
+        if spacing is not None or only or tolerance is not None or not objects:
+            raise DataError(
+                "--spacing, --only, --tolerance and --no-objects are not for tables of labelled cells: they name pixels, images and "
+                "objects themselves"
+            )
         from malpighi.tasks.cells.score import evaluate_cells
         from malpighi.tasks.cells.score import text_table as cell_table
 
-        scores = evaluate_cells(prediction, truth, classes=classes or (), iou=iou, report=report, talk=talk())
+        scores = evaluate_cells(
+            prediction, truth, classes=classes or (), iou=0.6 if iou is None else iou, report=report, talk=talk()
+        )
         if json:
             print_json(scores)
         else:
             print(cell_table(scores))  # noqa: T201 (the answer itself)
         return
+    if iou is not None:
+        raise DataError(f"--iou is for tables of labelled cells; {truth} is none, its objects are found from an IoU of .5 on")
     from malpighi.metrics.report import text_table
     from malpighi.tasks.evaluate import evaluate as run_evaluate
 

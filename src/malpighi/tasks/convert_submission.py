@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 def prediction_folders(path: Path) -> dict[str, Path]:
     """Image id → folder that `segment` wrote: the folder itself, or those in it, sorted by name; {} where there is none."""
-    from malpighi.inference.store import MANIFEST
+    from malpighi.inference.manifest import MANIFEST
 
     if not path.is_dir():
         return {}
@@ -83,7 +83,7 @@ def write_submission(
 
     columns = (sample.key if sample else "id", column or (sample.runs if sample else "") or "rle")
     count = write_table(target, rows(), columns)
-    left_out = [name for name in found if name not in set(names)]
+    left_out = [name for name in found if sample and name not in sample.rows]
     told = {"output": str(target), "kind": "submission", "objects": count, "classes": sorted(written)}
     return {**told, "empty": empty, "left_out": left_out}
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from malpighi.annotations.submissions import read_hpa
+from malpighi.annotations.hpa import hpa_row
+from malpighi.annotations.submissions import stream_hpa
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.phantoms.cells import CHANNELS, write_dataset
 from malpighi.sampling.pseudo_cells import PseudoLabels
@@ -119,7 +120,7 @@ def test_cells_of_new_images_are_labelled(run, dishes, tmp_path):
     assert (labels[nuclei > 0] == nuclei[nuclei > 0]).all()
     np.testing.assert_array_equal(np.bincount(labels.ravel())[1:], table["area"].to_numpy())
     assert set(table["class"].to_pylist()) <= {"", *CLASSES}
-    submitted = read_hpa(tmp_path / "out" / "submission.csv")["cells_5_0000"]
+    submitted = hpa_row(tmp_path / "out" / "submission.csv", "cells_5_0000").cells
     scores = read_cell_scores(folder, CLASSES)["scores fused"]
     assert len(submitted) == int((scores > 0.001).sum())
     assert segment_cells(images, out, tmp_path / "out") == told
@@ -155,7 +156,7 @@ def test_a_prediction_becomes_anndata_and_coco(run, dishes, tmp_path):
     assert not any("score" in name for name in table.var_names)
     convert(Conversion(tmp_path / "out" / "submission.csv", tmp_path / "cells.coco.json"))
     coco = COCO(str(tmp_path / "cells.coco.json"))
-    assert len(coco.anns) == sum(len(cells) for cells in read_hpa(tmp_path / "out" / "submission.csv").values())
+    assert len(coco.anns) == sum(len(row.cells) for row in stream_hpa(tmp_path / "out" / "submission.csv"))
 
 
 def test_the_weights_of_the_rule_can_be_set(run, dishes, tmp_path):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from malpighi.annotations.hpa import hpa_row
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, read_hpa, write_hpa
+from malpighi.annotations.submissions import Cell, write_hpa
 from malpighi.cli import main
 from malpighi.errors import DataError
 from malpighi.metrics.instances import Intersections, match
@@ -168,7 +169,7 @@ def test_what_is_no_table(tmp_path):
 # -- writing -------------------------------------------------------------------------------------------------------
 def test_written_masks_are_the_cells(tmp_path):
     path = table(tmp_path / "s.csv", {"a": (LABELS, [[0.5, 0, 0.25], [0, 0.75, 0]])})
-    cells = read_hpa(path)["a"]
+    cells = hpa_row(path, "a").cells
     assert [(c.label, c.confidence) for c in cells] == [(0, 0.5), (2, 0.25), (1, 0.75)]
     for cell, number in zip(cells, (1, 1, 2), strict=True):
         np.testing.assert_array_equal(cell.runs.decode(), number == LABELS)
