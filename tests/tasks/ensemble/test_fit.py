@@ -1,6 +1,7 @@
 """Columns whose worth is known: the good ones are found, noise is not, and nothing is gained where there is nothing to gain."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,32 @@ def test_searched_weights_that_gain_nothing_on_images_left_out_give_way_to_the_m
     assert (found.how, found.chosen) == ("mean", MEAN)
     np.testing.assert_array_equal(found.weights, 0.25)
     assert "the plain mean is used" in found.remarks[0]
+
+
+@pytest.mark.parametrize(("how", "names"), [("weighted", (CONVEX, EVOLUTION)), ("vote", ("vote",))])
+def test_what_an_image_is_scored_with_does_not_depend_on_its_own_group(monkeypatch, how, names):
+    cases = [Case(str(n), None, group=f"donor {n // 2}") for n in range(6)]
+    given = []
+
+    def spy(open_one, wanted, *more):
+        given.append(wanted)
+        return recount(open_one, wanted, *more)
+
+    monkeypatch.setattr("malpighi.tasks.ensemble.fit.recount", spy)
+    for lie in (False, True):
+        drawn = images([40, 60, 50])
+        if lie:  # donor 0's truth is another
+            for each in drawn[:2]:
+                each.truth[:] = each.levels[1] < 128
+        fit(replace(work(drawn), folds=outer_folds(cases)), how)
+    said = lambda each: each.weights if each.cuts is None else each.cuts  # noqa: E731
+    honest, lying = given
+    for name in names:
+        left_out = "left out" if how == "vote" else f"{name} left out"
+        for image in (0, 1):
+            np.testing.assert_array_equal(said(honest[image][left_out]), said(lying[image][left_out]))
+        assert (said(honest[2][left_out]) != said(lying[2][left_out])).any()
+        assert (said(honest[0][name]) != said(lying[0][name])).any()
 
 
 def test_groups_where_nothing_is_labelled_do_not_stop_the_search():

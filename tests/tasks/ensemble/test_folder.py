@@ -9,6 +9,8 @@ import pytest
 from malpighi.errors import DataError
 from malpighi.metrics.stability import probability
 from malpighi.tasks.ensemble.folder import NAME, is_ensemble, place, read_ensemble
+from malpighi.tasks.ensemble.options import value_of
+from tasks.ensemble.made import data_of
 
 
 def write(folder: Path, runs: list[Path], **more) -> Path:
@@ -49,6 +51,14 @@ def test_thresholds_of_a_value_and_of_the_rest(tmp_path, runs):
     assert ensemble.values == ("kidney",)
     assert ensemble.combination().cuts is None
     np.testing.assert_array_equal(ensemble.combination().weights, [0.5, 0.5])
+
+
+def test_an_image_counts_under_what_the_manifest_beside_it_says(tmp_path):
+    data = data_of(tmp_path)
+    assert [value_of(data / f"images/s{n}.png", "organ") for n in (0, 3)] == ["kidney", "spleen"]
+    assert value_of(data / "images/s0.png", "group") == "s0"  # what cases are counted under when thresholds are fitted
+    assert value_of(data / "images/s0.png", "stain") == "unknown"
+    assert value_of(tmp_path / "alone.png", "organ") is None
 
 
 def test_votes_have_thresholds_of_their_members(tmp_path, runs):

@@ -94,10 +94,10 @@ def _value(ensemble: Ensemble, name: str, given: str, override: str) -> str:
 
 
 def value_of(image: Path, attribute: str) -> str | None:
-    """What a manifest.csv beside an image, or beside its folder, says of it; None where there is none or it does not say."""
+    """What a manifest.csv beside an image, or beside its folder, says of it, as images to fit on are counted; None where there is none."""
     for root in (image.parent, image.parent.parent):
         if (root / MANIFEST).is_file():
             for case in find_cases(root / MANIFEST).cases:
                 if case.image.resolve() == image.resolve():
-                    return case.attributes.get(attribute)
+                    return case.value(attribute)
     return None
