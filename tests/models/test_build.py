@@ -271,7 +271,7 @@ def test_drop_path_grows_to_what_was_asked_and_is_refused_where_there_is_none():
     chances = [part.drop_prob for part in network.modules() if type(part).__name__ == "DropPath"]
     assert chances == sorted(chances)
     assert chances[-1] == pytest.approx(0.4)
-    with pytest.raises(RecipeError, match="drop_path"):
+    with pytest.raises(RecipeError, match=r"model\.drop_path: vgg11 has no blocks that can be left out; set it to 0"):
         build_network(ModelOptions(encoder="vgg11", pretrained="never", drop_path=0.4), 3, 1)
     with pytest.raises(RecipeError, match=r"model\.drop_path 1"):
         ModelOptions(drop_path=1.0)

@@ -112,13 +112,16 @@ def test_soft_targets_are_the_class_from_a_half_on():
     assert lovasz_hinge(logits, soft).item() == lovasz_hinge(logits, target).item()
 
 
-def test_prices_of_many_voxels_are_exact():
+def test_prices_of_many_voxels_keep_all_digits_of_float32():
+    """Which is all that some devices have: Apple's know no float64."""
     there = torch.rand(300_000, generator=torch.Generator().manual_seed(0)) > 0.6
-    found = prices(there, there.sum()).numpy()
+    found = prices(there, there.sum())
+    assert found.dtype == torch.float32
+    found = found.double().numpy()
     wrong, total = np.cumsum(there.numpy()), there.sum().item()
     losses = 1 - (total - wrong) / (total + np.arange(1, len(there) + 1) - wrong)  # float64
-    assert found.sum() == pytest.approx(1, abs=1e-9)
-    np.testing.assert_allclose(found[1:], np.diff(losses), atol=1e-14)
+    assert found.sum() == pytest.approx(1, abs=1e-7)
+    np.testing.assert_allclose(found[1:], np.diff(losses), rtol=3e-7, atol=1e-15)
 
 
 def _labels(shape, classes, seed=2):

@@ -62,6 +62,11 @@ def build_with_encoder(make: Callable[..., Any], encoder: str, pretrained: str, 
             need = (
                 "that can leave out their last halving" if architecture == "deeplabv3+" else "with feature maps at five scales"
             )
+            if "drop_path_rate" in reason:
+                raise RecipeError(
+                    f"model.drop_path: {encoder} has no blocks that can be left out; set it to 0, or choose an encoder such as resnet18, "
+                    "regnety_016 or convnext_tiny"
+                ) from error
             raise RecipeError(
                 f"model: {architecture} of {encoder} cannot be built ({reason}); choose one of the encoders {need}, such as resnet18, "
                 "regnety_016 or convnext_tiny"

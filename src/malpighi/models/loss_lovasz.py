@@ -101,12 +101,11 @@ def prices(there: Tensor, total: Tensor) -> Tensor:
         total: how many voxels of the class there are, those that are not listed too.
 
     Returns:
-        (voxels,) float64. Counts are exact at any size.
+        (voxels,) float32. Counts are exact at any size.
     """
     missed = there.cumsum(0)
     union = total + torch.arange(1, len(there) + 1, device=there.device) - missed
-    left = (total - missed).double()
-    steps = torch.where(there, 1 / union.double(), left / (union * (union - 1)).clamp(min=1).double())
+    steps = torch.where(there, 1 / union, (total - missed) / (union * (union - 1)).clamp(min=1))
     if len(steps):  # of a class that is nowhere the first error costs all, the others nothing
         steps[0] = torch.where(total > 0, steps[0], 1.0)
     return steps
