@@ -57,6 +57,25 @@ def test_a_whole_run(run):
     assert reader.open == []
 
 
+def test_a_detector_has_its_own_part(run):
+    assert "Detector" not in words(write_training_report(run))
+    (run / "boxes").mkdir()
+    checks = {10: (0.25, 1.0, 0.14), 20: (0.75, 0.6, 1.0)}
+    lines = [{"step": step, "loss": 2 / step, "lr": 1e-3} for step in range(1, 21)]
+    lines += [
+        {"step": step, "validation": {"score": f1, "precision": precision, "recall": recall, "tiles": 12, "seconds": 1}}
+        for step, (f1, precision, recall) in checks.items()
+    ]
+    (run / "boxes/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = words(write_training_report(run))  # not finished: the last look counts
+    for said in ("Detector", "F1 of boxes at IoU .5", "0.750", "0.600", "12"):
+        assert said in text, said
+    (run / "summary.json").write_text(json.dumps({**SUMMARY, "boxes": {"best_step": 10, "train_seconds": 61}}))
+    text = words(write_training_report(run))
+    assert "0.250" in text
+    assert "1 min 1 s" in text
+
+
 def test_commands_can_be_pasted_whatever_the_folder_is_called(run):
     assert f"-m '{run}' -o OUT" in words(write_training_report(run))
 

@@ -16,13 +16,18 @@ from malpighi.reports.words import value_text
 _PLAIN: RGB = (176, 92, 148)  # a line that stands for no class
 
 
-def learning_curves(rows: Sequence[Mapping[str, Any]], best_step: int | None = None) -> dict[str, Figure]:
-    """Training loss (raw and smoothed), validation Dice by class, learning rate.
+def learning_curves(
+    rows: Sequence[Mapping[str, Any]],
+    best_step: int | None = None,
+    score: str = "Validation Dice on whole held-out images.",
+) -> dict[str, Figure]:
+    """Training loss (raw and smoothed), validation score (by class where there are any), learning rate.
 
     Args:
         rows: lines of `metrics.jsonl`, each step once: training lines with `step`, `loss`, `lr`; validation lines with
             `step` and `validation`.
         best_step: step whose weights were kept; marked.
+        score: what `dice` of validation lines is.
 
     Returns:
         caption → figure, only for what the rows hold.
@@ -33,7 +38,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], best_step: int | None = N
     if train:
         figures["Training loss: every step, and smoothed."] = _loss(train, checks)
     if checks:
-        figures["Validation Dice on whole held-out images."] = _dice(checks, best_step)
+        figures[score] = _dice(checks, best_step)
     if len({row.get("lr") for row in train} - {None}) > 1:
         figures["Learning rate."] = _rate(train)
     return figures

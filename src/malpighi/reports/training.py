@@ -41,6 +41,7 @@ def write_training_report(run: Path) -> Path:
     report = Report(run.resolve().name, _subtitle(summary, classes), kind="training report")
     _headline(report, summary, scores)
     _curves(report, rows, summary)
+    _detector(report, read_metrics(run / "boxes" / "metrics.jsonl"), summary.get("boxes") or {})
     _cases(report, run / "pictures")
     if scores:
         report.section(
@@ -86,6 +87,25 @@ def _curves(report: Report, rows: Sequence[Mapping[str, Any]], summary: Mapping[
     if curves:
         stopped = summary.get("stopped")
         report.section("Learning", f"Training ended: {stopped}." if stopped else "").figures(curves)
+
+
+def _detector(report: Report, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> None:
+    """The detector whose boxes fill broken objects, where the recipe has one."""
+    checks = {row["step"]: row["validation"] for row in rows if row.get("validation")}
+    if not rows:
+        return
+    best = summary.get("best_step")
+    told = checks.get(best) or (checks[max(checks)] if checks else {})
+    report.section("Detector", "Trained after the network; where its boxes and the masks disagree, `segment` fills the object.")
+    facts = {"F1 of boxes at IoU .5": told.get("score"), "precision": told.get("precision"), "recall": told.get("recall")}
+    facts |= {
+        "held-out tiles": told.get("tiles"),
+        "best step": best,
+        "training time": duration_text(summary.get("train_seconds")),
+    }
+    report.facts({name: value for name, value in facts.items() if value not in (None, "–")})
+    scored = [{**row, "validation": {"dice": row["validation"]["score"]}} if "validation" in row else row for row in rows]
+    report.figures(learning_curves(scored, best, "F1 of boxes at IoU .5 on held-out tiles."))
 
 
 def _cases(report: Report, folder: Path) -> None:
