@@ -53,6 +53,21 @@ def test_reinhard_gives_tissue_the_moments_of_the_target() -> None:
     np.testing.assert_allclose(moved.std(0), b.spread, atol=1e-6)
 
 
+def test_reinhard_lies_near_the_published_one_of_cone_responses() -> None:
+    """Reinhard et al. 2001, equations 4 to 9: RGB → LMS → logarithm → l, α, β, moments matched, and back."""
+    cones = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
+    source, target = (pixels(stained(v, seed=s)) for v, s in ((HE, 1), (PAS, 2)))
+    density = transfer(fit_staining(source, "reinhard"), fit_staining(target, "reinhard"))
+    assert density is not None
+    tissue, wanted = (image[densities(image).mean(1) > 0.15] for image in (source, target))
+    ours = np.clip(toned(tissue.T / 255, Colour(density), np).T * 255, 0, 255)
+    there, goal = (np.log10((image + 1) / 256 @ cones.T) @ AXES.T for image in (tissue, wanted))
+    moved = (there - there.mean(0)) * goal.std(0) / there.std(0) + goal.mean(0)
+    published = np.clip(10 ** (moved @ AXES) @ np.linalg.inv(cones).T * 256 - 1, 0, 255)
+    assert np.abs(published - tissue).mean() > 15
+    assert np.abs(ours - published).mean() < 5
+
+
 def test_an_image_without_stains_neither_takes_nor_gives() -> None:
     some = fit_staining(pixels(stained(HE)), "macenko")
     none = fit_staining(np.full((4000, 3), 250, np.uint8), "macenko")

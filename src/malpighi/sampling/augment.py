@@ -44,11 +44,12 @@ class AugmentOptions:
         elastic: standard deviation of random control-point shifts, in cells of an 8-cell lattice over the tile.
         distort: strength of grid, optical and piecewise-affine distortion: grid cells grow or shrink by up to this part.
         tone: strength of brightness, contrast and gamma; 0.2 changes each by up to a fifth.
-        hue: strength of hue and saturation, RGB only; 0.1 turns the hue by up to 36 degrees, saturation by up to 40 %.
+        hue: strength of hue and saturation, RGB only; 0.1 turns the hue by up to 36 degrees, saturation by up to 40 %. The limits of
+            OpenCV's HSV that authors give are half degrees and parts of 255: a hue limit of 15 is 0.083 here.
         stain: spread of the amounts of haematoxylin, eosin and DAB, RGB only (Tellez et al. 2018).
         blur: largest standard deviation of a Gaussian blur, in pixels.
         noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
-        chance: probability with which a sample gets each of: affine (rotate, scale, aspect, shift, shear), tilt, elastic, grid,
+        chance: probability with which a sample gets each, whether or not it gets others ("one of" is not known here), of: affine (rotate, scale, aspect, shift, shear), tilt, elastic, grid,
             optical, piecewise-affine, tone, hue, stain, blur, noise, clahe, cutout.
         aspect: largest change of the aspect ratio, drawn as `scale` is: 0.2 makes a tile up to a fifth longer along one axis.
         clahe: clip limit of contrast-limited histogram equalisation of lightness, 8-bit images only; 2 is usual.
