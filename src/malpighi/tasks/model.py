@@ -20,6 +20,7 @@ from malpighi.tasks.run import TrainedRun, open_run
 
 _AFTER = ("predict", "objects", "instances", "boxes")  # sections of a recipe that can change after training
 _TRAINED = ("instances.kind", "boxes.kind", "boxes.encoder", "boxes.steps", "boxes.rate")  # values there that cannot
+WEIGHTS = "weights.safetensors"
 TILE_CACHE_BYTES = 64 * 2**20
 """Decoded file tiles that are kept while segmenting: each is needed by neighbouring tiles only, unlike in training."""
 
@@ -67,5 +68,11 @@ def open_model(run: Path, overrides: Sequence[str] = (), probabilities: bool = F
     require_instances(recipe, opened.inputs.classes)
     axes = recipe.data.axes
     forward = forward_of(network, opened.inputs, predict, device, train.precision, train.channels_last, axes)
-    digest = hashlib.sha256((opened.path / "weights.safetensors").read_bytes()).hexdigest()[:16]
+    digest = weights_digest(opened.path)
     return Model(opened, forward, predict, recipe.objects, recipe.instances, device, digest, stride, recipe.boxes)
+
+
+def weights_digest(folder: Path) -> str:
+    """What tells the weights in a folder from others."""
+    with (folder / WEIGHTS).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:16]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malpighi.errors import DataError
+from malpighi.tasks.model import WEIGHTS, weights_digest
 
 if TYPE_CHECKING:
     from malpighi.models.detector import Detector
@@ -23,10 +23,10 @@ def detector_digest(run: Path) -> str:
     Raises:
         DataError: the run has none yet.
     """
-    weights = run / FOLDER / "weights.safetensors"
+    weights = run / FOLDER / WEIGHTS
     if not weights.is_file():
         raise DataError(f"{weights}: the run has no detector yet; go on with `malpighi train DATA -o {run}`")
-    return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    return weights_digest(run / FOLDER)
 
 
 def open_detector(run: TrainedRun, device: str) -> Detector:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from malpighi.sampling.cases import Case, CaseTable
 from malpighi.sampling.layouts import find_cases
 from malpighi.tasks.ensemble.choose import TAKEN
 from malpighi.tasks.material import fold_of
+from malpighi.tasks.model import weights_digest
 from malpighi.tasks.run import Inputs, open_run
 
-PLAN, SUMMARY, WEIGHTS = "plan.json", "summary.json", "weights.safetensors"
+PLAN, SUMMARY = "plan.json", "summary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Member:
 
     Attributes:
         name: of its folder below ENS/members, unique in the ensemble.
-        digest: of its weights.
+        digest: of its weights, as in the manifests of its predictions.
         fold: that it held out; -1: none.
         held: id → case, of those that it held out and was not trained on.
         asked: what made it, without the fold: members of one configuration agree in it.
@@ -87,11 +87,6 @@ class Team:
     def classes(self) -> tuple[str, ...]:
         """That every member predicts."""
         return self.members[0].inputs.classes
-
-
-def weights_digest(run: Path) -> str:
-    """What tells the weights of a run from others; the same as in the manifests of its predictions."""
-    return hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()[:16]
 
 
 def gather_team(runs: Sequence[Path], data: Path | None = None) -> Team:
