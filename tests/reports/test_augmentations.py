@@ -44,3 +44,4 @@ def test_page_and_sheet_hold_every_row() -> None:
     assert page.count("<img") == 4
     assert page.count("<h2") == 3
     assert "recipe x on data" in page
+    assert "<dt>transforms</dt><dd>1</dd>" in page  # the tone

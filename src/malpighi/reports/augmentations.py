@@ -65,7 +65,7 @@ def augmentations_report(rows: Sequence[Row], cases: Sequence[str], classes: Seq
     """
     colors = class_colors(list(classes))
     report = Report("Augmentations", f"{what} on {where}", "augmentations")
-    report.facts({"transforms": len({row.name for row in rows}) - 1, "tiles": len(cases)})
+    report.facts({"transforms": len({row.name for row in rows} - {"as read", "all together"}), "tiles": len(cases)})
     report.table([{"class": name} for name in classes], caption="Outlines", colors=colors)
     report.text(
         "Each transform alone, certain to happen: of several draws the one that changes the tile most (of two tiles in one, the middle one). "
