@@ -15,7 +15,7 @@ from malpighi.annotations.base import Annotation
 from malpighi.annotations.open import open_annotation
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.images.open import open_image
-from malpighi.inference.store import MANIFEST
+from malpighi.inference.manifest import MANIFEST
 from malpighi.reports.projections import animation, surface_points, turn
 from malpighi.reports.volume import read_codes, view_spacing
 from malpighi.tasks.pictures import mask_of

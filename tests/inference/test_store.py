@@ -16,10 +16,11 @@ from malpighi.errors import OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.base import Damage
 from malpighi.images.write import ZarrWriter
-from malpighi.inference import store as module
+from malpighi.inference import masks as module
+from malpighi.inference.manifest import differences, file_fingerprint, finished_manifest
 from malpighi.inference.options import PredictOptions
 from malpighi.inference.predict import predict
-from malpighi.inference.store import PredictionStore, differences, file_fingerprint, finished_manifest
+from malpighi.inference.store import PredictionStore
 
 SHAPES = {2: (70, 50), 3: (20, 17, 22)}
 
@@ -173,12 +174,11 @@ def test_killed_while_finishing_finishes(tmp_path, monkeypatch):
 
 
 def test_killed_after_the_manifest_is_finished(tmp_path, monkeypatch):
-    def killed(self):
+    def killed(path):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(PredictionStore, "_tidy", killed)
-        patch.setattr(PredictionStore, "_clear", lambda self: None)
+        patch.setattr("malpighi.inference.store.tidy", killed)
         with pytest.raises(KeyboardInterrupt):
             segment(tmp_path / "out")
     assert (tmp_path / "out/manifest.json").exists()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from malpighi.geometry import Box, Spacing
-from malpighi.inference import store as module
+from malpighi.inference import masks as module
 from malpighi.inference.store import PredictionStore
 from malpighi.inference.top import LEVELS, Kept, limit
 

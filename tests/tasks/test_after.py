@@ -6,7 +6,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from malpighi.geometry import Box, Spacing
-from malpighi.inference import store as module
+from malpighi.inference import masks as module
+from malpighi.inference.masks import Masks
 from malpighi.inference.store import PredictionStore
 from malpighi.objects.energy import energies
 from malpighi.objects.measure import ObjectOptions
@@ -199,16 +200,16 @@ def test_killed_at_any_write_and_resumed_as_if_it_had_not_been(tmp_path, monkeyp
 def test_a_killed_copy_is_made_again(tmp_path, monkeypatch):
     p, options = cloudy((36, 40), seed=4), ObjectOptions(otsu=200.0, energy=1.2)
     wanted = cleaned(tmp_path / "whole", p, options)
-    copy, copied = PredictionStore._copy_masks, []
+    copy, copied = Masks.copy, []
 
-    def killed(store):
-        copy(store)
+    def killed(masks):
+        copy(masks)
         copied.append(1)
         if len(copied) == 2:  # of the second step, over that of the first
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(PredictionStore, "_copy_masks", killed)
+        patch.setattr(Masks, "copy", killed)
         with pytest.raises(Killed):
             cleaned(tmp_path / "out", p, options)
     np.testing.assert_array_equal(cleaned(tmp_path / "out", p, options), wanted)

@@ -12,7 +12,8 @@ from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.open import open_image
 from malpighi.images.write import ZarrWriter
-from malpighi.inference.store import LABELS, MANIFEST
+from malpighi.inference.folder import LABELS
+from malpighi.inference.manifest import MANIFEST
 from malpighi.tasks.measure import VesselOptions, measure_vessels
 from objects.tubes import tube
 

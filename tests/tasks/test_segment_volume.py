@@ -129,7 +129,7 @@ def test_within_a_prediction_of_another_image_or_of_nothing(tmp_path):
 
 
 def test_stopped_and_resumed_ends_in_the_same_files(tmp_path, monkeypatch):
-    from malpighi.inference import store as module
+    from malpighi.inference import masks as module
 
     monkeypatch.setattr(module, "_SHARD", {3: ((4, 8, 8), (4, 16, 16))})
     (tmp_path / "image").write_text("")

@@ -95,6 +95,12 @@ class ZarrWriter:
         with output_errors(self.path):
             self._levels.write(0, box, array)
 
+    def level0(self) -> Any:
+        """The Zarr array of level 0, to read from while it is written: (channel, *spatial), or (*spatial) of labels."""
+        import zarr
+
+        return zarr.open_array(self.path / "0", mode="r")
+
     def finish(self) -> None:
         """Make the coarser levels, halving until one chunk holds the image, and complete the metadata."""
         with output_errors(self.path):

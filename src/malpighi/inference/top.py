@@ -44,10 +44,7 @@ class Kept:
 
     def read(self, box: Box) -> np.ndarray:
         """(class, *box.size) uint16, `LEVELS` stands for 1."""
-        import zarr
-
-        array: Any = zarr.open_array(self._writer.path / "0", mode="r")
-        return np.asarray(array[(slice(None), *box.slices)])
+        return np.asarray(self._writer.level0()[(slice(None), *box.slices)])
 
     def limits(self, top: float) -> tuple[int, ...]:
         """For each class the level from which on voxels are among its `top` per cent; the image is read once for it."""

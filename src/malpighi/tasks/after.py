@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from malpighi.geometry import Box, Spacing
-from malpighi.inference.store import PredictionStore, ReadMask
+from malpighi.inference.masks import ReadMask
+from malpighi.inference.store import PredictionStore
 from malpighi.objects.cache import BlockCache
 from malpighi.objects.energy import energies
 from malpighi.objects.label import BLOCK, Components, find_components, find_holes

@@ -260,7 +260,7 @@ def _made_from(asked: Conversion) -> Path | None:
 
 def _is_prediction(path: Path) -> bool:
     """A folder that `segment` wrote: its masks lie at the network's spacing, its manifest knows the image's."""
-    from malpighi.inference.store import MANIFEST
+    from malpighi.inference.manifest import MANIFEST
 
     return (path / MANIFEST).is_file()
 

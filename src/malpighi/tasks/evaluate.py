@@ -14,7 +14,7 @@ from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
-from malpighi.inference.store import MANIFEST
+from malpighi.inference.manifest import MANIFEST
 from malpighi.metrics.instances import THRESHOLDS, Intersections, ObjectScore, match
 from malpighi.metrics.overlap import Overlap, count
 from malpighi.metrics.report import Row, image_precisions, summarise

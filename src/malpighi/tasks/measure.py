@@ -21,7 +21,7 @@ from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Spacing
 from malpighi.images.open import open_image
 from malpighi.images.write import ZarrWriter
-from malpighi.inference.store import MANIFEST
+from malpighi.inference.manifest import MANIFEST
 from malpighi.objects.bits import BitBlocks
 from malpighi.objects.density import count_density, density_table, length_density_name, summarise_distances
 from malpighi.objects.distance import DistanceMap

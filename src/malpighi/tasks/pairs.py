@@ -12,7 +12,7 @@ from malpighi.annotations.open import ANNOTATION_SUFFIXES, suffix_of
 from malpighi.errors import DataError
 from malpighi.geometry import Spacing
 from malpighi.images.open import is_image
-from malpighi.inference.store import MANIFEST
+from malpighi.inference.manifest import MANIFEST
 from malpighi.sampling.cases import Case, CaseTable, Labels
 from malpighi.sampling.classnames import classes_named_in
 from malpighi.sampling.layouts import find_cases

@@ -11,7 +11,8 @@ from malpighi.annotations.base import Annotation
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.images.open import open_image
-from malpighi.inference.store import LABELS, MANIFEST
+from malpighi.inference.folder import LABELS
+from malpighi.inference.manifest import MANIFEST
 
 
 class Prediction(Annotation):

@@ -15,7 +15,7 @@ import numpy as np
 
 from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, RecipeError, SpacingError
-from malpighi.inference.store import names_a_folder
+from malpighi.inference.manifest import names_a_folder
 from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, StepTimes
 from malpighi.recipes.load import build
 from malpighi.recipes.plan import plan

@@ -17,7 +17,7 @@ from malpighi.geometry import Box, Space
 from malpighi.images.base import Source
 from malpighi.images.open import open_image
 from malpighi.images.write import ZarrWriter, remove_zarr
-from malpighi.inference.store import PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
 from malpighi.sampling.pseudo import RateMatch, match_rate
 from malpighi.tasks.prediction import Prediction
 from malpighi.tasks.talk import Talk

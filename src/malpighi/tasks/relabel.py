@@ -16,7 +16,7 @@ from malpighi.annotations.geojson import read_geojson, write_geojson
 from malpighi.annotations.open import suffix_of
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Shape, Space, Spacing
-from malpighi.inference.store import MANIFEST
+from malpighi.inference.manifest import MANIFEST
 from malpighi.reports.colors import class_colors
 from malpighi.reports.runfolder import read_json
 from malpighi.tasks.edit_tables import COLUMNS, change, counted

@@ -9,7 +9,7 @@ from typing import Any
 
 from malpighi.errors import DataError, RecipeError
 from malpighi.images import Source
-from malpighi.inference.store import MANIFEST, file_fingerprint
+from malpighi.inference.manifest import MANIFEST, file_fingerprint
 from malpighi.objects.hull import Hull, find_hull
 from malpighi.tasks.prediction import Prediction
 

@@ -8,7 +8,7 @@ import pytest
 
 from malpighi.errors import OutputError, RecipeError
 from malpighi.geometry import Box
-from malpighi.inference.store import PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import open_case
 from malpighi.sampling.layouts import find_cases

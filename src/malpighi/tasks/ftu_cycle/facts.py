@@ -11,7 +11,8 @@ import numpy as np
 from malpighi.geometry import Box, Spacing
 from malpighi.images.base import Source
 from malpighi.images.open import open_image
-from malpighi.inference.store import MANIFEST, PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
+from malpighi.inference.manifest import MANIFEST
 from malpighi.reports.runfolder import read_json
 
 SIDE = {2: 2048, 3: 128}

@@ -14,7 +14,7 @@ from typing import Any
 from rich.markup import escape
 
 from malpighi.errors import DataError, SpacingError
-from malpighi.inference.store import PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import Case, Labels
 from malpighi.tasks.ftu_cycle.facts import agreement, measure

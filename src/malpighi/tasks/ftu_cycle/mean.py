@@ -10,7 +10,8 @@ import numpy as np
 
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Spacing
-from malpighi.inference.store import MANIFEST, PredictionStore
+from malpighi.inference.manifest import MANIFEST
+from malpighi.inference.store import PredictionStore
 from malpighi.reports.runfolder import read_json
 from malpighi.tasks.ftu_cycle.facts import open_probabilities
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from malpighi.geometry import Box
 from malpighi.images.open import open_image
-from malpighi.inference.store import PROBABILITIES
+from malpighi.inference.folder import PROBABILITIES
 from malpighi.reports.cycle import write_pseudo_report
 from malpighi.reports.display import display_rgb
 from malpighi.reports.runfolder import read_json
