@@ -63,6 +63,22 @@ def test_biases_and_norms_do_not_decay(name):
     assert (weights["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "kept"),
+    [("swin_tiny_patch4_window7_224", "relative_position_bias_table"), ("coat_lite_tiny", "cls_token")],
+)
+def test_positions_and_tokens_of_transformers_do_not_decay(encoder, kept):
+    from malpighi.models.build import ModelOptions, build_network
+
+    with torch.device("meta"):
+        network = build_network(ModelOptions("upernet", encoder, "never"), 3, 1)
+    groups = build_optimiser(network, OptimOptions(encoder_rate=0.1, weight_decay=0.1)).param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    found = {name: decays[id(p)] for name, p in network.named_parameters()}
+    assert {decay for name, decay in found.items() if kept in name} == {0.0}
+    assert all(decay == 0.1 for name, decay in found.items() if name.endswith(("qkv.weight", "fc1.weight")))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_encoder_has_a_rate_of_its_own(name):
     network = _network()

@@ -12,6 +12,9 @@ from malpighi.training.options import OptimOptions
 FACTOR = "rate_factor"
 """Key of a group of weights: its rate over the schedule's."""
 
+KEPT = ("relative_position_bias", "pos_embed", "cls_token")
+"""How names of weights of transformers begin that are no matrices, whatever their shape: no decay acts on them."""
+
 LOOK_BACK, LOOK_EVERY = 0.5, 6
 """Of Lookahead (Zhang et al. 2019): share of the way that slow weights go to the fast ones, and after how many steps."""
 
@@ -56,11 +59,10 @@ def _groups(network: nn.Module, options: OptimOptions) -> list[dict[str, Any]]:
     apart = set() if encoder is None or options.encoder_rate == 1 else {id(p) for p in encoder.parameters()}
     groups = []
     for factor, inside in ((1.0, False), (options.encoder_rate, True)):
-        here = [p for p in network.parameters() if p.requires_grad and (id(p) in apart) == inside]
-        for decay, some in (
-            (options.weight_decay, [p for p in here if p.ndim > 1]),
-            (0.0, [p for p in here if p.ndim <= 1]),
-        ):
+        here = [(name, p) for name, p in network.named_parameters() if p.requires_grad and (id(p) in apart) == inside]
+        decays = [p.ndim > 1 and not name.rpartition(".")[2].startswith(KEPT) for name, p in here]
+        for decay, wanted in ((options.weight_decay, True), (0.0, False)):
+            some = [p for (_, p), each in zip(here, decays, strict=True) if each == wanted]
             if some or not inside:
                 groups.append({"params": some, "weight_decay": decay, FACTOR: factor})
     return groups

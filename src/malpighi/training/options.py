@@ -17,7 +17,7 @@ class OptimOptions:
             (RAdam under Lookahead, Zhang et al. 2019, α .5, k 6) or "adan" (Xie et al. 2022); Lookahead and Adan are of
             `timm.optim`, the others of torch.
         rate: highest learning rate.
-        weight_decay: on weights of two and more dimensions only, never on biases and norms.
+        weight_decay: on weights of two and more dimensions only, never on biases and norms, nor on a transformer's positions and tokens.
         schedule: "cosine", "one-cycle", "linear", "poly" (a power of .9), "plateau" (the rate falls tenfold-root when validation stalls)
             or "constant".
         warmup: share of all steps over which the rate climbs, linearly, or of "one-cycle" along its first arm; -1 is the
