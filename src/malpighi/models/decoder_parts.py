@@ -154,7 +154,10 @@ def hypercolumn(widths: Sequence[int], width: int = 64) -> Joined:
 
 
 def pyramid(widths: Sequence[int], width: int = 16) -> Joined:
-    """The FPN head of the third of Hacking the Kidney: every stage through two 3 × 3 convolutions to `width` channels."""
+    """After the FPN head of the third of Hacking the Kidney: every stage through two 3 × 3 convolutions to `width` channels.
+
+    Theirs took the bottleneck's features so too, and the last stage as it is.
+    """
     layers = [
         nn.Sequential(
             nn.Conv2d(own, 2 * width, 3, padding=1),
