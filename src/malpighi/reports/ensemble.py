@@ -73,7 +73,8 @@ def _candidates(report: Report, told: Mapping[str, Any]) -> None:
     report.section(
         "What combining gains",
         "Mean Dice of an image. In sample: weights and thresholds fitted on the very images that are scored. Left out: fitted on the "
-        "other groups (donors), scored on the one left out; this is the score to believe, and the one that decides.",
+        "other groups (donors), scored on the one left out; this is the score to believe, and the one that decides. Masks are scored as "
+        "thresholds make them, before `objects.*` and `predict.one_class` tidy them.",
     )
     rows = [
         {
