@@ -43,7 +43,7 @@ PREDICTED = [
 ]
 
 
-def predict(folder, name="slide", shapes=PREDICTED, spacing=0.5):
+def predict(folder, name="slide", shapes=PREDICTED, spacing=0.5, classes=("tuft", "capsule")):
     """What `segment` leaves of an image of 64 × 96 pixels, as far as it is read here."""
     image = folder / "images" / f"{name}.png"
     image.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def predict(folder, name="slide", shapes=PREDICTED, spacing=0.5):
     out = folder / "out" / name
     out.mkdir(parents=True)
     told = {"shape": [64, 96], "spacing": {"values": [spacing] * 2, "unit": "µm"}, "path": str(image)}
-    manifest = {"image": told, "classes": {"tuft": 0.5, "capsule": 0.5}, "run": "runs/first", "spacing": told["spacing"]}
+    manifest = {"image": told, "classes": dict.fromkeys(classes, 0.5), "run": "runs/first", "spacing": told["spacing"]}
     (out / "manifest.json").write_text(json.dumps(manifest))
     write_geojson(out / "objects.geojson.gz", shapes)
     return folder / "out"
@@ -139,6 +139,16 @@ def test_a_folder_of_files_and_predictions_that_nobody_edited(tmp_path):
     assert told["unedited"] == ["c"]
     assert told["images"]["b"]["removed"] == 3
     assert [case.id for case in find_cases(tmp_path / "round1").cases] == ["a", "b"]
+
+
+def test_predictions_of_different_classes_are_counted_by_every_class(tmp_path):
+    predict(tmp_path, "a", PREDICTED[:1], classes=("tuft",))
+    out = predict(tmp_path, "b", PREDICTED[3:], classes=("capsule",))
+    (tmp_path / "edited").mkdir()
+    edited(tmp_path / "edited/a.geojson", PREDICTED[:1])
+    edited(tmp_path / "edited/b.geojson", PREDICTED[3:])
+    told = relabel(out, tmp_path / "edited", tmp_path / "round1", by="me", at=AT)
+    assert {name: count["kept"] for name, count in told["by_class"].items()} == {"tuft": 1, "capsule": 1}
 
 
 def test_an_empty_file_must_be_meant(out, tmp_path):

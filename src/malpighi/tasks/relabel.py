@@ -223,7 +223,7 @@ def _write(part: Path, images: Sequence[Relabelled], signed: Signed, unedited: S
     rows = [change(one.row["id"], edit) for one in images for edit in one.edits]
     write_rows(part / CHANGES, COLUMNS, rows)
     edits = [edit for one in images for edit in one.edits]
-    classes = images[0].row["classes"].split(";")
+    classes = dict.fromkeys(name for one in images for name in one.row["classes"].split(";"))
     told = {
         **counted(edits),
         "by_class": {name: counted([edit for edit in edits if edit.label == name]) for name in classes},
