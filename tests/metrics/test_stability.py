@@ -54,12 +54,6 @@ def test_images_count_alike_and_unlabelled_ones_not():
     assert np.isnan(mean_curve(none[None])).all()
 
 
-def test_weights_stand_for_voxels():
-    levels, truth = np.array([10, 200], np.uint8), np.array([0, 1], np.uint8)
-    heavy = histogram(levels, truth, np.array([3.0, 2.0]))
-    np.testing.assert_array_equal(heavy, histogram(np.repeat(levels, [3, 2]), np.repeat(truth, [3, 2])))
-
-
 def test_the_middle_of_the_best_and_the_range_around_it():
     curve = np.full(255, 0.5)
     curve[99:110] = 0.8  # levels 100 … 110

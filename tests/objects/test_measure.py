@@ -8,7 +8,7 @@ import shapely
 from malpighi.errors import DataError, OutputError, RecipeError, SpacingError
 from malpighi.geometry import Space, Spacing
 from malpighi.objects.measure import ObjectOptions, find_objects
-from malpighi.objects.table import ObjectTable, schema, write_objects
+from malpighi.objects.table import ObjectTable, schema
 
 
 def reader(array):
@@ -144,7 +144,7 @@ def test_options_are_checked(field):
 def test_table_has_a_column_for_every_value(tmp_path, spacing):
     space = UM if spacing.physical else Space.of_shape((12, 16))
     path = tmp_path / "objects.parquet"
-    with ObjectTable(path, spacing, {"image": "a.svs"}) as table:
+    with ObjectTable(path, spacing) as table:
         shapes = list(table.record(find_objects(reader(square()), space, spacing, "tuft")))
     read = pq.read_table(path)
     [row] = read.to_pylist()
@@ -153,25 +153,25 @@ def test_table_has_a_column_for_every_value(tmp_path, spacing):
     assert row["shape_id"] == shapes[0].id
     about = read.schema.metadata
     assert about[b"spacing_unit"].decode() == spacing.unit
-    assert about[b"image"] == b"a.svs"
     assert about[b"malpighi"]
 
 
 def test_empty_table_has_its_columns(tmp_path):
-    assert write_objects(tmp_path / "o.parquet", [], Spacing.um(1.0, 3)) == 0
+    with ObjectTable(tmp_path / "o.parquet", Spacing.um(1.0, 3)) as table:
+        assert table.rows == 0
     assert pq.read_schema(tmp_path / "o.parquet").equals(schema(Spacing.um(1.0, 3)))
 
 
 def test_a_failure_leaves_nothing(tmp_path):
     def broken():
-        yield next(find_objects(reader(square()), UM, Spacing.um(1.0), "a")).row
+        yield next(find_objects(reader(square()), UM, Spacing.um(1.0), "a"))
         raise RuntimeError("the source failed")
 
-    with pytest.raises(RuntimeError, match="source failed"):
-        write_objects(tmp_path / "o.parquet", broken(), Spacing.um(1.0))
+    with pytest.raises(RuntimeError, match="source failed"), ObjectTable(tmp_path / "o.parquet", Spacing.um(1.0)) as table:
+        list(table.record(broken()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unwritable_folder(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_objects(tmp_path / "absent" / "o.parquet", [], Spacing.um(1.0))
+    with pytest.raises(OutputError, match="cannot be written"), ObjectTable(tmp_path / "absent" / "o.parquet", Spacing.um(1.0)):
+        pass

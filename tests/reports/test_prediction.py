@@ -10,7 +10,7 @@ from malpighi.geometry import Spacing
 from malpighi.metrics.instances import ObjectScore
 from malpighi.metrics.overlap import Overlap
 from malpighi.metrics.report import Row, summarise
-from malpighi.objects.table import write_objects
+from malpighi.objects.table import ObjectTable
 from malpighi.reports.colors import class_colors
 from malpighi.reports.embed import png
 from malpighi.reports.pictures import overview
@@ -29,7 +29,9 @@ def folder(tmp_path):
         {"id": i, "class": "tuft", "area_um2": a, "circularity": 0.8, "mean_probability": None}
         for i, a in enumerate((1e3, 2e3, 6e3))
     ]
-    write_objects(tmp_path / "objects.parquet", rows, Spacing.um(0.5))
+    with ObjectTable(tmp_path / "objects.parquet", Spacing.um(0.5)) as table:
+        for row in rows:
+            table.add(row)
     (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
     return tmp_path
 

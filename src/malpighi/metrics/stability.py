@@ -20,18 +20,17 @@ HALF = 128
 """The level of probability ½."""
 
 
-def histogram(levels: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """(256, 3) voxels by level and truth.
+def histogram(levels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(256, 3) int64 voxels by level and truth.
 
     Args:
         levels: uint8 probabilities of any shape, 255 stands for 1.
         truth: same shape; uint8 0, 1, or anything else where nobody said.
-        weight: of each voxel; None: 1, and the counts are int64.
     """
     if levels.shape != truth.shape:
         raise DataError(f"probabilities have shape {levels.shape}, truth {truth.shape}; both must show the same voxels")
     cell = levels.ravel().astype(np.intp) * 3 + np.minimum(truth.ravel(), 2)
-    return np.bincount(cell, None if weight is None else weight.ravel(), LEVELS * 3).reshape(LEVELS, 3)
+    return np.bincount(cell, minlength=LEVELS * 3).reshape(LEVELS, 3)
 
 
 def dice_curve(histograms: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def ellipse(bounds: np.ndarray, box: Box) -> np.ndarray:
 
 def fill(
     read: Read, write: Callable[[Box, np.ndarray], None], shape: Sequence[int], align: Sequence[int], bounds: np.ndarray
-) -> int:
+) -> None:
     """Fill the ellipse of every box into a mask; parts of the mask that no box meets are neither read nor written.
 
     Args:
@@ -66,9 +66,6 @@ def fill(
         shape: (y, x) of the mask.
         align: sides of what is written at a time.
         bounds: (box, 4) y0, x0, y1, x1 in pixels of the mask.
-
-    Returns:
-        How many pixels were set that were not.
     """
     met: dict[Box, list[int]] = {}
     for number, each in enumerate(bounds):
@@ -76,15 +73,11 @@ def fill(
         if not inside.empty:
             for piece in inside.split(tuple(align)):
                 met.setdefault(piece.snap(tuple(align)).clip(shape), []).append(number)
-    added = 0
     for block in sorted(met):
         before = np.asarray(read(block)) != 0
         after = before.copy()
         for number in met[block]:
             part = pixels_of(bounds[number], shape).intersect(block)
             after[part.relative_to(block.start).slices] |= ellipse(bounds[number], part)
-        fresh = int(np.count_nonzero(after)) - int(np.count_nonzero(before))
-        if fresh:
+        if (after != before).any():
             write(block, after.view(np.uint8))
-            added += fresh
-    return added

@@ -21,7 +21,7 @@ ROWS = 10_000
 """Rows a row group; what is held in memory."""
 
 
-def schema(spacing: Spacing, extra: dict[str, str] | None = None) -> pa.Schema:
+def schema(spacing: Spacing) -> pa.Schema:
     """Columns of the table of objects worked at `spacing`; units are in the names, and in the metadata.
 
     `*_px`, `*_min`, `*_max` are level-0 pixels (boxes half-open); `area_px2`, `perimeter_px` too where pixel sizes are
@@ -52,7 +52,6 @@ def schema(spacing: Spacing, extra: dict[str, str] | None = None) -> pa.Schema:
         "spacing": " ".join(f"{v:g}" for v in spacing.values),
         "spacing_unit": spacing.unit,
         "spacing_axes": " ".join(axes),
-        **(extra or {}),
     }
     return pa.schema(fields, metadata=about)
 
@@ -66,11 +65,11 @@ class ObjectTable:
     ```
     """
 
-    def __init__(self, path: Path, spacing: Spacing, extra: dict[str, str] | None = None) -> None:
+    def __init__(self, path: Path, spacing: Spacing) -> None:
         self.path = Path(path)
         self.rows = 0
         self._part = self.path.with_name(f".{self.path.name}.part")
-        self._schema = schema(spacing, extra)
+        self._schema = schema(spacing)
         self._waiting: list[Row] = []
 
     def __enter__(self) -> Self:
@@ -119,11 +118,3 @@ class ObjectTable:
         except OSError as failed:
             raise OutputError(f"{self.path}: cannot be written ({failed}); free space or choose another folder") from failed
         self._waiting = []
-
-
-def write_objects(path: Path, rows: Iterable[Row], spacing: Spacing, extra: dict[str, str] | None = None) -> int:
-    """Write `rows` to a Parquet file at once; returns how many there were."""
-    with ObjectTable(path, spacing, extra) as table:
-        for row in rows:
-            table.add(row)
-    return table.rows
