@@ -49,8 +49,17 @@ TERMS = {
 EXCLUSIVE = frozenset({"ce", "lovasz-softmax"})
 """Terms of classes that exclude one another: they take the logits as they are, and need `model.exclusive`."""
 
-SMOOTHED = frozenset({"bce", "edge-bce", "ce"})
-"""Terms that label smoothing acts on."""
+ACTS_ON: Mapping[str, frozenset[str]] = {
+    "focal_gamma": frozenset({"focal"}),
+    "focal_alpha": frozenset({"focal"}),
+    "tversky_alpha": frozenset({"tversky", "focal-tversky"}),
+    "tversky_beta": frozenset({"tversky", "focal-tversky"}),
+    "edge_weight": frozenset({"edge-bce"}),
+    "skeleton_steps": frozenset({"cldice"}),
+    "lovasz_by_tile": frozenset({"lovasz"}),
+    "smoothing": frozenset({"bce", "edge-bce", "ce"}),
+}
+"""Options of `LossOptions` that are of some terms only; with none of these they would do nothing."""
 
 DEEP = 0.5
 """Weight of a deep-supervision output, in units of the next finer one (nnU-Net)."""
@@ -116,12 +125,13 @@ class LossOptions:
                 raise RecipeError(f"loss.{field} {getattr(self, field)}: must not be negative")
         if not 0 <= self.smoothing < 1:
             raise RecipeError(f"loss.smoothing {self.smoothing}: a share, 0 or more and less than 1")
-        if self.smoothing and not SMOOTHED & {name for _, name in self.terms}:
-            raise RecipeError(
-                f"loss.smoothing {self.smoothing}: acts on {', '.join(sorted(SMOOTHED))} alone; add one, or set it to 0"
-            )
-        if self.lovasz_by_tile and "lovasz" not in {name for _, name in self.terms}:
-            raise RecipeError('loss.lovasz_by_tile true: acts on "lovasz" alone; add it to loss.name, or set it to false')
+        names = {name for _, name in self.terms}
+        for field, terms in ACTS_ON.items():
+            value, usual = getattr(self, field), getattr(LossOptions, field)
+            if value != usual and not terms & names:
+                raise RecipeError(
+                    f"loss.{field} {value}: acts on {', '.join(sorted(terms))} alone; add one to loss.name, or leave it at {usual}"
+                )
         if self.class_weights and (min(self.class_weights) < 0 or not any(self.class_weights)):
             raise RecipeError(
                 f"loss.class_weights {list(self.class_weights)}: none may be negative, and one must be more than 0"
