@@ -41,7 +41,8 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path):
 def test_converting_never_loads_torch(tmp_path):
     write_geojson(tmp_path / "a.geojson", [Shape(shapely.box(1, 1, 3, 3), "vessel")])
     code = (
-        "import sys; from pathlib import Path; from malpighi.tasks.convert import Conversion, convert;"
+        "import sys; from pathlib import Path; from malpighi.tasks.convert import convert;"
+        "from malpighi.tasks.convert_asked import Conversion;"
         "convert(Conversion(Path(sys.argv[1]), Path(sys.argv[2]), size=(60, 80))); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "a.geojson", tmp_path / "b.png"], check=True)

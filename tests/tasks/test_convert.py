@@ -11,7 +11,8 @@ from malpighi.annotations.label_images import write_zarr
 from malpighi.annotations.open import open_annotation
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space, Spacing
-from malpighi.tasks.convert import Conversion, convert
+from malpighi.tasks.convert import convert
+from malpighi.tasks.convert_asked import Conversion
 
 SIZE = (60, 80)
 WHOLE = Box.of_shape(SIZE)

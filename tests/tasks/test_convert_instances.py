@@ -13,7 +13,8 @@ from malpighi.annotations.rle import RunLengths
 from malpighi.annotations.submissions import Cell, read_table, write_hpa, write_table
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space
-from malpighi.tasks.convert import Conversion, convert
+from malpighi.tasks.convert import convert
+from malpighi.tasks.convert_asked import Conversion
 
 SIZE = (30, 40)
 WHOLE = Box.of_shape(SIZE)

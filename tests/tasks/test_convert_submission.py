@@ -12,7 +12,8 @@ from malpighi.annotations.submissions import open_rle, read_table
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Space, Spacing
 from malpighi.inference.store import PredictionStore
-from malpighi.tasks.convert import Conversion, convert
+from malpighi.tasks.convert import convert
+from malpighi.tasks.convert_asked import Conversion
 from malpighi.tasks.convert_submission import write_submission
 from malpighi.tasks.prediction import Prediction
 

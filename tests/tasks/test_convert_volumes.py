@@ -13,7 +13,8 @@ from malpighi.annotations.submissions import read_table
 from malpighi.errors import DataError, OutputError
 from malpighi.geometry import Box, Spacing
 from malpighi.images import open_image
-from malpighi.tasks.convert import Conversion, convert
+from malpighi.tasks.convert import convert
+from malpighi.tasks.convert_asked import Conversion
 
 SHAPE = (7, 20, 30)
 WHOLE = Box.of_shape(SHAPE)

@@ -111,8 +111,8 @@ def convert(
     """
     from rich.markup import escape
 
-    from malpighi.tasks.convert import Conversion
     from malpighi.tasks.convert import convert as run
+    from malpighi.tasks.convert_asked import Conversion
 
     if (width is None) != (height is None):
         raise RecipeError("--width and --height go together; give both, or name the image with --image")

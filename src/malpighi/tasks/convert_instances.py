@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from malpighi.annotations.outlines import ShapesAnnotation
 from malpighi.annotations.rle import RunLengths
 from malpighi.annotations.submissions import Cell, RleAnnotation, is_hpa, stream_hpa, write_hpa, write_table
 from malpighi.errors import OutputError
-from malpighi.geometry import Box, Shape
+from malpighi.tasks.convert_outlines import numbered_masks, shapes_of
 
 Format = Literal["", "coco", "hpa", "sartorius"]
 SUFFIXES: dict[Format, str] = {"coco": ".json", "hpa": ".csv", "sartorius": ".csv"}
@@ -106,12 +106,8 @@ def _apart(path: Path, name: str, shape: tuple[int, int], items: Iterable[Instan
         yield Path(name).name.split(".")[0], placed(item.runs.decode(box) > 0, box.start, shape, "C")
 
 
-def instances_of(annotation: Annotation, traced: Callable[[Annotation], Iterator[Shape]]) -> Iterator[Instance]:
-    """The objects of any 2-D annotation as masks; where a format keeps each object's own mask, also what overlaps.
-
-    Args:
-        traced: the outlines of an annotation of pixels, where objects are what hangs together.
-    """
+def instances_of(annotation: Annotation) -> Iterator[Instance]:
+    """The objects of any 2-D annotation as masks; where a format keeps each object's own mask, also what overlaps."""
     if annotation.space.rank != 2:
         raise OutputError(f"{annotation.name}: is 3-D; masks of single objects are written of 2-D images")
     shape = (annotation.space.shape[0], annotation.space.shape[1])
@@ -125,35 +121,9 @@ def instances_of(annotation: Annotation, traced: Callable[[Annotation], Iterator
             turned = column_major(runs)
             yield Instance(annotation.classes[0], turned, name=f"{annotation.name}, instance {row}")
     elif annotation.has_objects and len(annotation.classes) == 1 and not isinstance(annotation, ShapesAnnotation):
-        yield from _numbered(annotation, shape)
+        for number, start, mask in numbered_masks(annotation):
+            yield Instance(annotation.classes[0], placed(mask, start, shape), name=f"{annotation.name}, object {number}")
     else:
-        for item in traced(annotation):
+        for item in shapes_of(annotation):
             score = item.measurements.get("score")
             yield Instance(item.label, drawn(item.geometry, shape), score, f"{annotation.name}, object {item.id}")
-
-
-def _numbered(annotation: Annotation, shape: tuple[int, int]) -> Iterator[Instance]:
-    from scipy import ndimage
-
-    numbers = annotation.instances(Box.of_shape(shape))
-    for number, place in enumerate(ndimage.find_objects(numbers), 1):
-        if place is not None:
-            start = (place[0].start, place[1].start)
-            runs = placed(numbers[place] == number, start, shape)
-            yield Instance(annotation.classes[0], runs, name=f"{annotation.name}, object {number}")
-
-
-def outlined(annotation: InstancesAnnotation) -> Iterator[Shape]:
-    """The outline of each object along its pixels' edges, with its score."""
-    import shapely
-
-    from malpighi.objects.trace import outline
-
-    for number, item in enumerate(annotation.items, 1):
-        box = bounds(item.runs)
-        if box.empty:
-            continue
-        traced = outline(np.ascontiguousarray(item.runs.decode(box) > 0))
-        shift = np.array([box.start[1], box.start[0]])
-        moved = shapely.transform(traced, lambda points, shift=shift: points + shift)
-        yield Shape(moved, item.label, {} if item.score is None else {"score": item.score}, id=str(number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,11 @@ from malpighi.annotations.image_table import ImageTable, read_image_table
 from malpighi.annotations.rle import Order, RunLengths
 from malpighi.annotations.submissions import write_table
 from malpighi.errors import DataError, OutputError
+from malpighi.tasks.convert_asked import Progress
+from malpighi.tasks.convert_outlines import mask_of
 
 if TYPE_CHECKING:
     from malpighi.tasks.prediction import Prediction
-
-Progress = Callable[[int, int], None]
 
 
 def prediction_folders(path: Path) -> dict[str, Path]:
@@ -140,10 +140,7 @@ def _plain(name: str) -> str:
 
 
 def _runs(prediction: Prediction, name: str, order: Order) -> RunLengths:
-    from malpighi.annotations.label_images import layer_of
-
-    layer = layer_of(prediction, name)
-    return RunLengths.encode_boxes(lambda box: layer(box) == 1, prediction.space.shape, order)
+    return RunLengths.encode_boxes(mask_of(prediction, name), prediction.space.shape, order)
 
 
 def _only_filled(prediction: Prediction, order: Order) -> tuple[str, RunLengths]:

@@ -144,7 +144,8 @@ def test_a_prediction_becomes_anndata_and_coco(run, dishes, tmp_path):
     import anndata
     from pycocotools.coco import COCO
 
-    from malpighi.tasks.convert import Conversion, convert
+    from malpighi.tasks.convert import convert
+    from malpighi.tasks.convert_asked import Conversion
 
     _, out = run
     told = segment_cells([_image(dishes, 0), _image(dishes, 1)], out, tmp_path / "out")
