@@ -70,10 +70,10 @@ def _make(work: Work, network: Network, folder: Path) -> None:
         if image["case"] not in failed:
             write_json(folder / image["case"] / PROVENANCE, image)
     _write_manifest(work, folder, images, "+".join(run["run"] for run in runs))
+    shutil.rmtree(folder.with_name(f"{folder.name}-{MEMBERS}"), ignore_errors=True)  # nobody comes back after the end
     write_json(
         folder / LABELS, {"runs": [run["run"] for run in runs], **_summary(work, network, folder, images), "images": images}
     )
-    shutil.rmtree(folder.with_name(f"{folder.name}-{MEMBERS}"), ignore_errors=True)
 
 
 def _told(work: Work, teacher: Network, summary: Mapping[str, Any]) -> dict[str, Any]:
