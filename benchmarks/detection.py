@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from malpighi.annotations.coco_rle import compress, to_counts
-from malpighi.annotations.submissions import Cell, write_hpa
+from malpighi.annotations.hpa_table import Cell, write_hpa
 from malpighi.metrics.detection import Detections
 from malpighi.metrics.mask_runs import overlaps
 from malpighi.tasks.cells.export import mask_runs

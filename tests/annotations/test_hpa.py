@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from malpighi.annotations.hpa import HPA_2021, hpa_row, open_hpa
+from malpighi.annotations.hpa_table import Cell, write_hpa
 from malpighi.annotations.open import open_annotation
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, write_hpa
 from malpighi.errors import DataError
 from malpighi.geometry import Box, Space
 

@@ -8,9 +8,10 @@ from PIL import Image
 from malpighi.annotations.coco import read_coco
 from malpighi.annotations.geojson import read_geojson, write_geojson
 from malpighi.annotations.hpa import hpa_row
+from malpighi.annotations.hpa_table import Cell, write_hpa
 from malpighi.annotations.open import open_annotation
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, read_table, write_hpa, write_table
+from malpighi.annotations.submissions import read_table, write_table
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box, Shape, Space
 from malpighi.tasks.convert import convert

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from malpighi.annotations.hpa_table import HpaRow, stream_hpa
 from malpighi.annotations.instances import Instance, InstancesAnnotation
-from malpighi.annotations.submissions import HpaRow, stream_hpa
 from malpighi.errors import DataError
 from malpighi.geometry import Space
 

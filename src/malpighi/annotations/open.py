@@ -31,7 +31,8 @@ class Request:
 
 
 def _runs(asked: Request) -> Annotation:
-    from malpighi.annotations.submissions import is_hpa, open_rle
+    from malpighi.annotations.hpa_table import is_hpa
+    from malpighi.annotations.submissions import open_rle
 
     if is_hpa(asked.path):
         from malpighi.annotations.hpa import open_hpa

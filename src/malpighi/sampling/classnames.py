@@ -25,7 +25,7 @@ def classes_named_in(path: Path) -> tuple[str, ...] | None:
     """
     if path.suffix.lower() == ".csv" and path.is_file():
         from malpighi.annotations.hpa import HPA_2021
-        from malpighi.annotations.submissions import is_hpa
+        from malpighi.annotations.hpa_table import is_hpa
 
         return HPA_2021 if is_hpa(path) else None
     if not path.name.lower().endswith((".json", ".geojson", ".json.gz", ".geojson.gz")):

@@ -14,10 +14,11 @@ from malpighi.annotations.coco import Coco, coco_instances, is_coco, read_coco, 
 from malpighi.annotations.coco_rle import column_major
 from malpighi.annotations.folders import FolderAnnotation
 from malpighi.annotations.hpa import HPA_2021, hpa_instances, hpa_row
+from malpighi.annotations.hpa_table import Cell, is_hpa, stream_hpa, write_hpa
 from malpighi.annotations.instances import Instance, InstancesAnnotation, bounds, drawn, object_numbers, placed
 from malpighi.annotations.outlines import ShapesAnnotation
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, RleAnnotation, is_hpa, stream_hpa, write_hpa, write_table
+from malpighi.annotations.submissions import RleAnnotation, write_table
 from malpighi.errors import OutputError
 from malpighi.tasks.convert_outlines import numbered_masks, shapes_of
 

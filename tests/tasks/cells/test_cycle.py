@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from malpighi.annotations.hpa import hpa_row
-from malpighi.annotations.submissions import stream_hpa
+from malpighi.annotations.hpa_table import stream_hpa
 from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.phantoms.cells import CHANNELS, write_dataset
 from malpighi.sampling.pseudo_cells import PseudoLabels

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from malpighi.annotations.hpa import hpa_row
+from malpighi.annotations.hpa_table import Cell, write_hpa
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, write_hpa
 from malpighi.cli import main
 from malpighi.errors import DataError
 from malpighi.metrics.instances import Intersections, match

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from malpighi.annotations.files import replacing
+from malpighi.annotations.hpa_table import Cell, write_hpa
 from malpighi.annotations.rle import RunLengths
-from malpighi.annotations.submissions import Cell, write_hpa
 from malpighi.errors import DataError
 from malpighi.tasks.cells.labelled_tables import CLASSES
 
