@@ -227,3 +227,8 @@ def test_regions_are_drawn_by_their_weight(table, tmp_path):
         _gather(replace(table, cases=cases), _recipe(*asked, "sampling.regions=['pelvis']"))
     with pytest.raises(DataError, match="none of 4 images says where its regions are"):
         _gather(table, _recipe(*asked))
+
+
+def test_a_fold_beyond_what_the_donors_make_is_refused(table):
+    with pytest.raises(DataError, match=r"data\.fold = 4: 4 donors .* make 4 folds; set data\.fold to one of 0 to 3"):
+        fold_of(table.cases, _recipe("data.folds=5", "data.fold=4"))

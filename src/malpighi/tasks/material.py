@@ -163,11 +163,20 @@ def _scaled(case: OpenCase, recipe: Recipe, advance: Callable[..., None]) -> Ope
 
 
 def fold_of(cases: Sequence[Case], recipe: Recipe) -> Fold:
-    """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at."""
+    """The split of the recipe; with fold -1 everything is trained on and fold 0 is looked at.
+
+    Raises:
+        DataError: there are too few groups for that fold.
+    """
     labelled = [i for i, case in enumerate(cases) if case.labels]
     groups = {case.group or case.id for case in cases if not case.pseudo}
     fixed = any(case.split == "validation" for case in cases)
     folds = make_folds(cases, n=min(recipe.data.folds, max(2, len(groups))))
+    if not fixed and recipe.data.fold >= len(folds):
+        raise DataError(
+            f"data.fold = {recipe.data.fold}: {len(groups)} donors (groups) make {len(folds)} folds; set data.fold to one of 0 to "
+            f"{len(folds) - 1}"
+        )
     chosen = folds[0 if fixed else max(0, recipe.data.fold)]
     train = tuple(labelled) if recipe.data.fold == -1 else chosen.train
     return Fold(train, chosen.validation)
