@@ -80,6 +80,20 @@ def test_unlabelled_teaches_nothing_of_its_class():
     assert bias[1] == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_object_is_learnt_though_nobody_said_what_is_beside_it(kind):
+    """Ten pixels wide, so that most of RetinaNet's anchors for it have their centres beside it: they pull as those of a large one."""
+    pulls = []
+    for side in (10, 40):
+        detector = small(kind, classes=1).train()
+        layers = torch.full((1, 1, 128, 128), 255, dtype=torch.uint8)
+        layers[..., 50 : 50 + side, 50 : 50 + side] = 1
+        DetectorLoss(detector)(detector(torch.rand(1, 3, 128, 128)), layers).backward()
+        pulls.append(detector.net.head.classification_head.cls_logits.bias.grad.sum().item())
+    assert pulls[1] < -0.2  # the class grows likelier
+    assert pulls[0] == pytest.approx(pulls[1], rel=0.05)
+
+
 def test_tiles_without_objects_are_learnt_from_too():
     detector = small().train()
     loss = DetectorLoss(detector)(detector(torch.rand(1, 3, 64, 64)), torch.zeros(1, 2, 64, 64, dtype=torch.uint8))

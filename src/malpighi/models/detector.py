@@ -187,7 +187,8 @@ _MAKERS: dict[str, Callable[[Any, Backbone, int], Any]] = {"fcos": _fcos, "retin
 class DetectorLoss:
     """The detector's own losses, summed, of a target of class layers: its boxes are found here.
 
-    Where nobody said what is there an anchor learns nothing of that class.
+    Where nobody said what is there an anchor learns nothing of that class, unless it stands for an object: of one that is smaller
+    than any anchor these are all that lie over it, many with their centres beside it.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -203,11 +204,25 @@ class DetectorLoss:
         ]
         with torch.autocast(device.type, enabled=False):
             heads = {name: each.float() for name, each in outputs.heads.items()}
-            unknown = torch.stack([_at(tile, anchors) for tile, anchors in zip(found, outputs.anchors, strict=True)])
-            heads["cls_logits"] = heads["cls_logits"].masked_fill(unknown, SURE_NOT)
+            unknown = [
+                _at(tile, anchors) & ~self._matched(objects, anchors, len(tile.unknown))
+                for tile, objects, anchors in zip(found, wanted, outputs.anchors, strict=True)
+            ]
+            heads["cls_logits"] = heads["cls_logits"].masked_fill(torch.stack(unknown), SURE_NOT)
             more = (outputs.per_level,) if hasattr(self.net, "center_sampling_radius") else ()
             losses = self.net.compute_loss(wanted, heads, outputs.anchors, *more)
             return torch.stack(list(losses.values())).sum()
+
+    def _matched(self, objects: dict[str, Tensor], anchors: Tensor, classes: int) -> Tensor:
+        """(anchor, class) bool: which anchors RetinaNet takes for which objects; of FCOS they lie within them anyhow."""
+        from torchvision.ops import box_iou
+
+        found = torch.zeros(len(anchors), classes, dtype=torch.bool, device=anchors.device)
+        if hasattr(self.net, "proposal_matcher") and len(objects["boxes"]):
+            numbers = self.net.proposal_matcher(box_iou(objects["boxes"], anchors))
+            taken = numbers >= 0
+            found[taken, objects["labels"][numbers[taken]]] = True
+        return found
 
 
 def _at(tile: TileBoxes, anchors: Tensor) -> Tensor:
