@@ -18,9 +18,8 @@ from malpighi.sampling.cases import UNKNOWN
 from malpighi.sampling.seeds import stream
 
 _TRIES = 16  # samples drawn until one is of a case with the same value; after them the tile stays as it is
-_NEAR = (
-    2**12
-)  # a partner is one of so many samples that follow: a grid that is shuffled anew each round keeps few rounds in mind
+# a partner is one of so many samples that follow: a grid that is shuffled anew each round keeps few rounds in mind
+_NEAR = 2**12
 _COARSEST = 16  # least side of the pyramid's top: a seam is then as wide as a quarter of the tile
 _WEIGHT = 0.4  # of MixUp's Beta distribution (Zhang et al. 2018 use 0.1 to 0.4)
 
