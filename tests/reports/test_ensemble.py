@@ -63,3 +63,8 @@ def test_votes_show_the_cuts_of_their_members(tmp_path):
 def test_an_empty_folder_is_no_ensemble(tmp_path):
     with pytest.raises(DataError, match=r"no ensemble\.json"):
         write_ensemble_report(tmp_path)
+
+
+def test_the_command_can_be_pasted_whatever_the_organ_is_called(tmp_path):
+    text = page(tmp_path, attribute="organ", by={"large intestine": {"tuft": 0.3}}, stability={})
+    assert "--set &#39;ensemble.organ=large intestine&#39;" in text

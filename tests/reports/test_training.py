@@ -77,7 +77,11 @@ def test_a_detector_has_its_own_part(run):
 
 
 def test_commands_can_be_pasted_whatever_the_folder_is_called(run):
-    assert f"-m '{run}' -o OUT" in words(write_training_report(run))
+    text = words(write_training_report(run))
+    assert f"-m '{run}' -o OUT" in text
+    assert (
+        f"-r '{run / 'recipe.toml'}' -o LONGER" in text
+    )  # a finished run is not gone on with: `train` refuses other steps there
 
 
 def test_pixels_are_said_at_the_top(run):

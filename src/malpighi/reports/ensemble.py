@@ -180,7 +180,7 @@ def _images(report: Report, told: Mapping[str, Any]) -> None:
 def _use(report: Report, folder: Path, told: Mapping[str, Any]) -> None:
     name = shlex.quote(str(folder))
     report.section("How to use it", "As a run. Runs stay where they are, or move together with the ensemble.")
-    value = f" --set ensemble.{told['attribute']}={next(iter(told['by']))}" if told["by"] else ""
+    value = " --set " + shlex.quote(f"ensemble.{told['attribute']}={next(iter(told['by']))}") if told["by"] else ""
     report.code(f"malpighi segment IMAGE -m {name} -o OUT{value}\nmalpighi evaluate OUT TRUTH")
     report.text(
         "`members/` holds the held-out predictions; another fit reads them again. Without it the ensemble still predicts."

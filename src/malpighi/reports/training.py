@@ -20,7 +20,8 @@ from malpighi.training.metrics_file import read_metrics
 _CASES = {"best": "Best", "median": "Median", "worst": "Worst"}
 IN_PIXELS = (
     "The images of this set carry no pixel size. All sizes and areas in this page and in this run are in pixels, and the network "
-    "can only be used on images whose pixel size is equally unknown. If you know the size, train again with `--spacing`."
+    "can only be used on images whose pixel size is equally unknown, or left aside with `--spacing px`. If you know the size, train "
+    "again with `--spacing`."
 )
 
 
@@ -175,8 +176,9 @@ def _use(report: Report, run: Path, summary: Mapping[str, Any]) -> None:
         "How to use it", "Images, slides, folders and globs are all taken; an interrupted command goes on where it was."
     )
     report.code(f"malpighi segment IMAGE -m {name} -o OUT{spacing}\nmalpighi evaluate OUT TRUTH")
-    report.text("To train on, give the same command with more steps; it goes on from last.ckpt.")
-    report.code(f"malpighi train DATA -o {name} --set train.steps=STEPS")
+    recipe, pixels = shlex.quote(str(run / "recipe.toml")), " --spacing px" if summary.get("unit") == "px" else ""
+    report.text("To train longer, or with other options, train the recipe as it ran into another folder:")
+    report.code(f"malpighi train DATA -r {recipe}{pixels} -o LONGER --set train.steps=STEPS")
 
 
 def _words(key: str) -> str:
