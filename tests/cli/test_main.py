@@ -12,7 +12,7 @@ from malpighi.cli import terminal
 from malpighi.cli.main import app, register
 from malpighi.cli.recipes import TASKS
 from malpighi.errors import DataError
-from malpighi.recipes.load import recipes_by_task
+from malpighi.recipes.load import read_raw, recipes_by_task
 
 COMMANDS = ("demo", "inspect", "train", "segment", "evaluate", "pseudo", "convert", "recipes", "doctor")
 
@@ -56,10 +56,23 @@ def test_recipes_list_and_print(run):
     assert "auto" in listed["recipes"]
     assert run("recipes", "auto").stdout.startswith("# The default")
     assert run("recipes", "atuo").exit_code == 2
-    table = " ".join(run("recipes").stderr.split())
+    table = " ".join(run("recipes").stdout.split())  # the answer itself: `malpighi recipes | grep kidney`
     assert all(title in table for title in TASKS.values())
     assert set(TASKS) == set(recipes_by_task())
     assert list(listed["recipes"]).index("kidney-2nd") < list(listed["recipes"]).index("kidney-10th")
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "cycle"])
+def test_masks_without_a_class_can_be_named_where_a_note_says_so(run, command):
+    assert "--classes" in run(command, "--help").output
+
+
+def test_names_of_classes_are_a_value_of_the_recipe():
+    settings = terminal.with_classes(["train.steps=4"], 'tuft, "Bowman\'s" capsule,')
+    raw = read_raw("auto", settings)
+    assert raw["data"]["classes"] == ["tuft", '"Bowman\'s" capsule']
+    assert raw["train"]["steps"] == 4
+    assert terminal.with_classes(None, "") == []
 
 
 def test_json_is_one_line_of_plain_values(capsys):

@@ -11,6 +11,7 @@ from malpighi.errors import DataError
 from malpighi.geometry import Box
 from malpighi.metrics.overlap import Overlap, count
 from malpighi.tasks.evaluate_submission import evaluate_submission
+from system.tiny import malpighi, refused
 
 SIZES = {"2f6ecfcdf": (31278, 25794), "8242609fa": (31299, 44066)}
 
@@ -72,8 +73,14 @@ def test_the_command_prints_json_and_a_table(tables):
     assert json.loads(done.stdout.splitlines()[-1])["dice"] == 0.75
     assert "lung" in CliRunner().invoke(app, [sub, truth]).stdout
     for ignored in (["--tolerance", "2um"], ["--iou", "0.5"], ["--no-objects"], ["--class", "lung"]):
-        assert CliRunner().invoke(app, [sub, truth, *ignored]).exit_code == 3
-    assert CliRunner().invoke(app, [str(tables[0].parent), truth, "--sizes", truth]).exit_code == 3
+        assert CliRunner().invoke(app, [sub, truth, *ignored]).exit_code == 2
+    assert CliRunner().invoke(app, [str(tables[0].parent), truth, "--sizes", truth]).exit_code == 2
+
+
+def test_a_table_that_is_not_there_is_said_to_be_missing_whatever_the_options(tables):
+    sub, truth = tables
+    answer = malpighi("evaluate", sub, truth.with_name("trian.csv"), "--sizes", truth)
+    refused(answer, 3, "trian.csv: does not exist")
 
 
 def moved(text, shape):

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SET_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.cli.terminal import (
+    CLASSES_OPTION,
+    JSON_OPTION,
+    ONLY_OPTION,
+    SET_OPTION,
+    SPACING_OPTION,
+    only_of,
+    print_json,
+    talk,
+    with_classes,
+)
 from malpighi.errors import RecipeError
 from malpighi.geometry import Spacing
 
@@ -44,6 +54,7 @@ def cycle(
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
+    classes: Annotated[str, CLASSES_OPTION] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever the run folder holds.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -68,10 +79,11 @@ def cycle(
 
         malpighi cycle manifest.csv -r cells-1st -o run --set image.model.encoder=convnext_tiny
     """
-    chosen = task or (task_of(recipe, overrides or ()) if recipe else CycleTask.cells)
+    settings = with_classes(overrides, classes)
+    chosen = task or (task_of(recipe, settings) if recipe else CycleTask.cells)
     name = recipe or RECIPES[chosen]
     given: dict[str, Any] = {
-        "overrides": overrides or (),
+        "overrides": settings,
         "spacing": spacing,
         "only": only_of(only),
         "overwrite": overwrite,
@@ -82,7 +94,8 @@ def cycle(
 
         if unlabelled:
             raise RecipeError(
-                "--unlabelled is for --task ftu; a cycle of cells labels the cells of its own images, leave it out"
+                "--unlabelled is for masks of images, a cycle of cells labels the cells of its own images; give --task ftu (or -r with a "
+                "recipe of such), or leave it out"
             )
         result = cycle_cells(data, name, out or Path("run-cells"), **given)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SPACING_OPTION, only_of, print_json, talk
-from malpighi.errors import DataError
+from malpighi.errors import DataError, RecipeError
 from malpighi.geometry import Spacing
 
 
@@ -70,7 +70,7 @@ def evaluate(
     if is_submission(prediction, truth):
         given = classes or only or not objects or any(each is not None for each in (spacing, tolerance, iou, report))
         if given:
-            raise DataError(
+            raise RecipeError(
                 "--class, --only, --spacing, --no-objects, --tolerance, --iou and --report are not for tables of run lengths: every "
                 "id counts, in pixels; leave them out"
             )
@@ -83,14 +83,17 @@ def evaluate(
             print(official_text(summary))  # noqa: T201 (the answer itself)
         return
     if sizes is not None or by:
-        raise DataError(
+        for path in (prediction, truth):
+            if not path.exists():
+                raise DataError(f"{path}: does not exist; check the path")
+        raise RecipeError(
             f"--sizes and --by are for two tables of run lengths (id,predicted or id,rle); {prediction} and {truth} are not both such"
         )
     from malpighi.tasks.cells.labelled_tables import is_cell_table
 
     if is_cell_table(truth) and (truth.suffix.lower() != ".json" or is_cell_table(prediction)):
         if spacing is not None or only or tolerance is not None or not objects:
-            raise DataError(
+            raise RecipeError(
                 "--spacing, --only, --tolerance and --no-objects are not for tables of labelled cells: they name pixels, images and "
                 "objects themselves"
             )
@@ -106,7 +109,7 @@ def evaluate(
             print(cell_table(scores))  # noqa: T201 (the answer itself)
         return
     if iou is not None:
-        raise DataError(f"--iou is for tables of labelled cells; {truth} is none, its objects are found from an IoU of .5 on")
+        raise RecipeError(f"--iou is for tables of labelled cells; {truth} is none, its objects are found from an IoU of .5 on")
     from malpighi.metrics.report import text_table
     from malpighi.tasks.evaluate import evaluate as run_evaluate
 

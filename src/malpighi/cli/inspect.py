@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malpighi.cli.terminal import (
+    CLASSES_OPTION,
     JSON_OPTION,
     ONLY_OPTION,
     SET_OPTION,
     SPACING_OPTION,
     console,
+    names_of,
     only_of,
     print_json,
     progress,
@@ -32,7 +34,7 @@ def inspect(
     ] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
-    classes: Annotated[str, typer.Option("--classes", help="Names of the masks' classes, separated by commas.")] = "",
+    classes: Annotated[str, CLASSES_OPTION] = "",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the page with plots and pictures.")] = True,
     augmentations: Annotated[
         Path | None,
@@ -55,8 +57,8 @@ def inspect(
     Exit code 3: something is broken.
 
     Known layouts: manifest.csv (columns image, labels, image_labels, class,
-    group, organ, stain, spacing, split); images/ and masks/ with the same
-    names; slides with GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
+    donor, organ, stain, spacing, split, weight, regions, …: see README.md);
+    images/ and masks/ with the same names; slides with GeoJSON or ImageJ zips; the HuBMAP 2021 and 2022 folders;
     STRUCTURE/STAIN/{images,masks}; one PNG an object; HPA Single Cell 2021;
     NAME.csv (Id, Target) beside NAME/; images alone.
 
@@ -81,7 +83,7 @@ def inspect(
     from malpighi.sampling.layouts import find_cases
     from malpighi.sampling.survey import survey
 
-    names = [name.strip() for name in classes.split(",") if name.strip()]
+    names = names_of(classes)
     if augmentations is not None:
         from malpighi.tasks.augmentations import show_augmentations
 

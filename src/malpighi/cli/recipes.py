@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, console, print_json
+from malpighi.cli.terminal import JSON_OPTION, print_json
 
 TASKS = {
     "auto": "any data",
@@ -42,6 +42,7 @@ def recipes(
     if json:
         print_json({"recipes": {recipe: about for group in groups.values() for recipe, about in group.items()}})
         return
+    from rich.console import Console
     from rich.table import Table
 
     table = Table("recipe", "what it is", box=None)
@@ -49,4 +50,4 @@ def recipes(
         table.add_row("", f"\n[italic]{title}[/italic]")
         for recipe, about in groups[task].items():
             table.add_row(f"[bold]{recipe}[/bold]", about)
-    console().print(table)
+    Console(highlight=False).print(table)  # the answer itself: to be piped and searched

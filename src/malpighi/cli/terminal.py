@@ -40,6 +40,7 @@ SPACING_OPTION = typer.Option(
     help="Level-0 pixel size in µm where the files do not say: one number, or z,y,x (then a folder of slices is one volume), "
     "or px to work in pixels.",
 )
+CLASSES_OPTION = typer.Option("--classes", help="Names of the masks' classes, separated by commas.")
 SET_OPTION = typer.Option("--set", help="Override a value of the recipe: section.key=value; repeatable.")
 ONLY_OPTION = typer.Option("--only", help="Use only cases with key=value[,value]: class, stain, organ, donor, …; repeatable.")
 
@@ -116,6 +117,17 @@ def only_of(given: Sequence[str] | None) -> dict[str, list[str]]:
             raise RecipeError(f"--only {item}: write it as key=value[,value], for example --only stain=pas")
         where.setdefault(key.strip(), []).extend(value.strip() for value in values.split(","))
     return where
+
+
+def names_of(classes: str) -> list[str]:
+    """--classes a,b as names."""
+    return [name.strip() for name in classes.split(",") if name.strip()]
+
+
+def with_classes(overrides: Sequence[str] | None, classes: str) -> list[str]:
+    """--set …, and --classes a,b as what it is short for there."""
+    names = names_of(classes)
+    return [*(overrides or ()), *([f"data.classes={json.dumps(names, ensure_ascii=False)}"] if names else [])]
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

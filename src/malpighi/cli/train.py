@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from malpighi.cli.terminal import JSON_OPTION, ONLY_OPTION, SET_OPTION, SPACING_OPTION, only_of, print_json, talk
+from malpighi.cli.terminal import (
+    CLASSES_OPTION,
+    JSON_OPTION,
+    ONLY_OPTION,
+    SET_OPTION,
+    SPACING_OPTION,
+    only_of,
+    print_json,
+    talk,
+    with_classes,
+)
 from malpighi.geometry import Spacing
 
 
@@ -18,6 +28,7 @@ def train(
     overrides: Annotated[list[str] | None, SET_OPTION] = None,
     spacing: Annotated[Spacing | None, SPACING_OPTION] = None,
     only: Annotated[list[str] | None, ONLY_OPTION] = None,
+    classes: Annotated[str, CLASSES_OPTION] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever the run folder holds.")] = False,
     json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -37,7 +48,14 @@ def train(
     from malpighi.tasks.train import train as run_train
 
     result = run_train(
-        data, recipe, out, overrides=overrides or (), spacing=spacing, only=only_of(only), overwrite=overwrite, talk=talk()
+        data,
+        recipe,
+        out,
+        overrides=with_classes(overrides, classes),
+        spacing=spacing,
+        only=only_of(only),
+        overwrite=overwrite,
+        talk=talk(),
     )
     if json:
         print_json(result)

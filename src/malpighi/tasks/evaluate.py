@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from rich.markup import escape
 
 from malpighi.annotations.base import UNLABELLED, Annotation
 from malpighi.annotations.open import open_annotation
@@ -76,7 +77,7 @@ def evaluate(
     table = find_truth(Path(truth), Path(prediction), tuple(classes), spacing, only)
     pairs, missing = match_predictions(Path(prediction), table)
     for name in missing:
-        talk.say(f"[yellow]note:[/yellow] {name} has no prediction in {prediction} and is left out")
+        talk.say(f"[yellow]note:[/yellow] {escape(f'{name} has no prediction in {prediction} and is left out')}")
     rows, scored = score_pairs(pairs, table.classes, objects, talk, near)
     summary = {**summarise(rows), **_said(rows, near), "missing": missing, "seconds": round(time.monotonic() - began, 2)}
     if report is not None:
@@ -90,7 +91,7 @@ def evaluate(
             views = case_views(chosen[which], table.classes)
             shown |= {f"{which}: {chosen[which].case}. {caption}": view for caption, view in views.items()}
         write_evaluation_report(report, summary, shown, "Evaluation", f"{prediction} against {truth}", table.classes)
-        talk.say(f"report: {report}")
+        talk.say(f"report: {escape(str(report))}")
     return summary
 
 
@@ -208,7 +209,7 @@ def class_layers(prediction: Annotation, truth: Annotation) -> dict[str, tuple[i
     if not shared:
         raise DataError(
             f"{prediction.name} speaks of {', '.join(prediction.classes)} and {truth.name} of {', '.join(truth.classes)}: "
-            "no class in common; name them with --classes"
+            "no class in common; name the truth's with --class"
         )
     return shared
 

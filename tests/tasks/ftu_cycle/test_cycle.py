@@ -16,7 +16,7 @@ from malpighi.tasks.ftu_cycle import cycle as module
 from malpighi.tasks.ftu_cycle import labels as labelling
 from malpighi.tasks.ftu_cycle.cycle import cycle
 from malpighi.tasks.segment import segment
-from system.tiny import malpighi
+from system.tiny import malpighi, refused
 from tasks.ftu_cycle.small import TINY, write_data
 
 pytestmark = pytest.mark.slow
@@ -207,4 +207,4 @@ def test_the_command_line(data, tmp_path):
     assert {"run", "best_cycle", "cycles", "seconds"} <= answer.json.keys()
     assert answer.json["cycles"][1]["pseudo_images"] == 1
     assert malpighi("cycle", data, "-r", "nuclei", "-o", tmp_path / "other").code == RecipeError.exit_code
-    assert malpighi("cycle", data, "-r", "cells", "--unlabelled", data).code == RecipeError.exit_code
+    refused(malpighi("cycle", data, "--unlabelled", data), RecipeError.exit_code, "--task ftu")
