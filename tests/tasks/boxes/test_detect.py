@@ -64,8 +64,10 @@ def test_each_object_is_found_once_and_whole(shape):
     assert bounds(found_in(shape, boxes)) == sorted(boxes)
 
 
-def test_what_is_too_wide_to_be_whole_in_any_tile_is_not_lost():
-    assert len(found_in((64, 400), [[20, 10, 30, 390]]))
+def test_what_no_tile_sees_whole_is_left_to_the_mask():
+    """Of an object wider than a tile each tile sees a part, and the box around a part is no object's."""
+    small = [45, 200, 60, 220]
+    assert bounds(found_in((64, 400), [[20, 10, 30, 390], small])) == [small]
 
 
 def test_objects_at_the_images_border_stay():

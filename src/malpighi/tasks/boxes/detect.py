@@ -70,7 +70,7 @@ def detect(
     readers: int = 2,
     advance: Callable[..., None] = lambda *_, **__: None,
 ) -> Detections:
-    """The objects of an image: memory holds some tiles and all boxes, not the image.
+    """The objects of an image that some tile sees whole: memory holds some tiles and all boxes, not the image.
 
     Args:
         detector: on `device`, in evaluation mode.
@@ -91,7 +91,7 @@ def detect(
         groups, ahead(lambda n: _read(source, spacing, groups[n]), range(len(groups)), readers), strict=True
     ):
         for box, found in zip(group, answers_of(detector, images, intensity, device), strict=True):
-            parts.append(_whole(found.of(found.scores >= least), box, shape, grid))
+            parts.append(_whole(found.of(found.scores >= least), box, shape))
             advance(1, total=len(boxes))
     return once(Detections.joined(parts))
 
@@ -116,19 +116,18 @@ def answers_of(detector: Detector, images: Sequence[np.ndarray], intensity: Inte
     return found
 
 
-def _whole(found: Detections, box: Box, shape: Sequence[int], grid: Grid) -> Detections:
-    """Boxes in the image's pixels, without those that a neighbouring tile sees whole: cut by an inner border, and small enough."""
+def _whole(found: Detections, box: Box, shape: Sequence[int]) -> Detections:
+    """Boxes in the image's pixels, without those that an inner border of the tile cuts: they are of a part of an object.
+
+    What is no wider than the tiles' overlap a neighbour sees whole; of what is wider than a tile nobody knows the box.
+    """
     bounds = found.bounds + np.tile(np.array(box.start, np.float32), 2)
     cut = np.zeros(len(found), bool)
     for axis in range(2):
-        low, high = bounds[:, axis], bounds[:, axis + 2]
-        touches = np.zeros(len(found), bool)
         if box.start[axis] > 0:
-            touches |= low < box.start[axis] + EDGE
+            cut |= bounds[:, axis] < box.start[axis] + EDGE
         if box.stop[axis] < shape[axis]:
-            touches |= high > box.stop[axis] - EDGE
-        elsewhere = high - low <= grid.tile[axis] - grid.step[axis] - 2 * EDGE
-        cut |= touches & elsewhere
+            cut |= bounds[:, axis + 2] > box.stop[axis] - EDGE
     return Detections(bounds.astype(np.float32), found.scores, found.labels).of(~cut)
 
 
