@@ -38,6 +38,7 @@ def test_a_recipe_says_what_it_is_and_where_its_numbers_come_from(name, filled):
     text = recipe_text(name)
     assert '# "ours": its authors do not say' in text
     assert recipe.optim.name != "adam" or "weight_decay = " in text  # its decay is L2: the default is AdamW's, and too much
+    assert recipe.augment.stain == 0  # no author jittered stains, as the default does
 
 
 @pytest.mark.slow
