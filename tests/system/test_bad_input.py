@@ -455,6 +455,11 @@ def test_wrong_values_of_a_recipe(data, setting, said):
     assert not run.exists() or not any(run.iterdir())
 
 
+def test_what_was_refused_before_the_first_step_leaves_the_folder_to_the_corrected_command(data):
+    refused(train(data, "--set", "data.fold=4"), 3, "data.fold = 4", "one of 0 to 2")
+    refused(train(data, "--set", "data.fold=3"), 3, "data.fold = 3")  # and not: the folder holds a run with another recipe
+
+
 def test_recipe_files_that_are_none(tmp_path, data):
     refused(train(data, "-r", "kidny"), 2, "recipe 'kidny' is not known", "auto")
     refused(train(data, "-r", tmp_path / "no.toml"), 2, "no.toml: no such recipe file")

@@ -36,3 +36,11 @@ def test_a_marked_folder_goes_on_where_it_was_asked_for_the_same(tmp_path):
         claim(tmp_path, "mark.json", {"data": "b", "only": {}}, overwrite=False)
     assert not claim(tmp_path, "mark.json", {"data": "b", "only": {}}, overwrite=True)
     assert not any(tmp_path.iterdir())
+
+
+def test_what_differs_of_a_recipe_is_named(tmp_path):
+    before = {"recipe": {"name": "auto", "train": {"steps": 4, "batch": 2}}, "data": "a"}
+    (tmp_path / "mark.json").write_text(json.dumps({"asked": before}))
+    now = {"recipe": {"name": "auto", "train": {"steps": 8, "batch": 2}, "data": {"fold": 1}}, "data": "a"}
+    with pytest.raises(OutputError, match=r"another recipe \(train\.steps, data\.fold\); choose"):
+        claim(tmp_path, "mark.json", now, overwrite=False)

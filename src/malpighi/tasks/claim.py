@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, un
     elif marked:
         before = _asked(run / mark)
         now = json.loads(json.dumps(asked))
-        different = [key for key in now if before.get(key) != now[key]]
+        different = [_named(key, before.get(key), now[key]) for key in now if before.get(key) != now[key]]
         if different:
             raise OutputError(
                 f"{run}: holds a run with another {', '.join(different)}; choose another -o, or begin again with --overwrite"
@@ -64,6 +64,22 @@ def claim(run: Path, mark: str, asked: Mapping[str, Any], *, overwrite: bool, un
     except OSError as error:
         raise OutputError(f"{run}: cannot be made ({error.strerror}); choose another -o") from error
     return False
+
+
+def _named(key: str, before: Any, now: Any) -> str:
+    """What differs; of a recipe also in which of its keys."""
+    leaves = list(_differing(before, now)) if isinstance(before, dict) and isinstance(now, dict) else []
+    return key + (f" ({', '.join(leaves[:5])}{', …' if len(leaves) > 5 else ''})" if leaves else "")
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in dict.fromkeys((*before, *now)):
+        old, new = before.get(key), now.get(key)
+        one, other = (each if isinstance(each, dict) else {} for each in (old, new))
+        if one or other:
+            yield from _differing(one, other, f"{prefix}{key}.")
+        elif old != new:
+            yield prefix + key
 
 
 def _unfinished(path: Path) -> bool:

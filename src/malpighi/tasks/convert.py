@@ -31,7 +31,7 @@ def convert(asked: Conversion, progress: Progress | None = None) -> dict[str, An
         RecipeError: the output's suffix is unknown.
     """
     if not image_exists(asked.source):
-        raise DataError(f"{asked.source}: does not exist")
+        raise DataError(f"{asked.source}: does not exist; check the path")
     if asked.target.exists() and not asked.overwrite:
         raise OutputError(f"{asked.target}: exists; choose another name or pass --overwrite")
     if asked.target.resolve() == asked.source.resolve():

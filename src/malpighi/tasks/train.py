@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
+from malpighi.errors import MalpighiError
 from malpighi.geometry import Spacing
 from malpighi.objects.measure import min_voxels
 from malpighi.recipes.load import load_recipe, read_raw, write_recipe
@@ -98,17 +101,28 @@ def train_cases(
     run = Path(run)
     begun = claim(run, PLAN, asked, overwrite=overwrite, unmarked=(RECIPE, ENVIRONMENT))
     if begun and (run / SUMMARY).is_file():
-        talk.say(f"{run} is finished; train into another -o, or begin again with --overwrite")
+        talk.say(f"{escape(str(run))} is finished; train into another -o, or begin again with --overwrite")
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
 
     table = find()
     for note in table.notes:
-        talk.say(note)
+        talk.say(escape(note))
     if begun:
-        talk.say(f"going on with the run in {run}")
+        talk.say(f"going on with the run in {escape(str(run))}")
     else:
         _begin(table, raw, asked, run, talk, pseudo)
-    return _train(table, load_recipe(run / RECIPE), run, talk, pseudo)
+    return _train(table, load_recipe(run / RECIPE), run, talk, pseudo, begun=begun)
+
+
+@contextmanager
+def _unless_refused(run: Path, begun: bool) -> Iterator[None]:
+    """A new run that is refused before its first step is none: the corrected command may have its folder."""
+    try:
+        yield
+    except MalpighiError:
+        if not begun:
+            (run / PLAN).unlink()
+        raise
 
 
 def _begin(
@@ -118,13 +132,13 @@ def _begin(
     with talk.bar("looking at the data", total=len(table)) as advance:
         found = survey(table, advance)
     for warning in found.warnings:
-        talk.say(f"[yellow]note:[/yellow] {warning}")
+        talk.say(f"[yellow]note:[/yellow] {escape(warning)}")
     talk.say("planning: measuring training steps where the recipe says auto")
     prepared: Prepared = prepare(raw, found)
     write_recipe(prepared.recipe, run / RECIPE)
     write_json(run / ENVIRONMENT, environment(prepared.recipe.train.seed))
     for choice in prepared.choices:
-        talk.say(f"  [bold]{choice.key}[/bold] = {choice.value}  [dim]{choice.reason}[/dim]")
+        talk.say(f"  [bold]{choice.key}[/bold] = {escape(str(choice.value))}  [dim]{escape(choice.reason)}[/dim]")
     plan = {
         "choices": [choice.as_dict() for choice in prepared.choices],
         "device": prepared.machine.name,
@@ -142,7 +156,9 @@ def _file(path: Path) -> dict[str, str]:
     return {"path": str(path), "sha256_of_ends": digest(path)}
 
 
-def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequence[Case] = ()) -> dict[str, Any]:
+def _train(
+    table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequence[Case] = (), *, begun: bool
+) -> dict[str, Any]:
     """From a filled recipe to a finished run; returns its summary."""
     from malpighi.reports.training import write_training_report
     from malpighi.tasks.pictures import save_augmented
@@ -151,9 +167,10 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
     began = time.monotonic()
     keep_freed_pages()
     table = replace(table, cases=(*table.cases, *pseudo))  # which change no fold: see `make_folds`
-    fold = fold_of(table.cases, recipe)
     with ExitStack() as stack:
-        material = gather(table, fold, recipe, stack, talk)
+        with _unless_refused(run, begun):
+            fold = fold_of(table.cases, recipe)
+            material = gather(table, fold, recipe, stack, talk)
         save_augmented(run, material.batches)
         before = time.monotonic() - began
         result = _fit(material, recipe, run, talk)
@@ -170,7 +187,7 @@ def _train(table: CaseTable, recipe: Recipe, run: Path, talk: Talk, pseudo: Sequ
     summary = {"run": str(run), **_summary(result, material.inputs, recipe, fold), **best, "seconds": round(seconds, 1)}
     summary |= {"boxes": boxes} if boxes else {}
     write_json(run / SUMMARY, summary)
-    talk.say(f"report: {write_training_report(run)}")
+    talk.say(f"report: {escape(str(write_training_report(run)))}")
     return summary
 
 
