@@ -17,9 +17,9 @@ from malpighi.annotations.files import replacing
 from malpighi.errors import DataError, RecipeError, SpacingError
 from malpighi.inference.manifest import names_a_folder
 from malpighi.recipes.facts import Choice, DataFacts, MachineFacts, StepTimes
-from malpighi.recipes.load import build
+from malpighi.recipes.load import AUTO, build
 from malpighi.recipes.plan import plan
-from malpighi.recipes.recipe import Recipe
+from malpighi.recipes.recipe import DataOptions, Recipe
 from malpighi.sampling.survey import Survey
 from malpighi.tasks.instances import require_instances
 
@@ -54,18 +54,26 @@ def prepare(raw: Mapping[str, Any], survey: Survey) -> Prepared:
         SpacingError: some images say their pixel size and others do not.
         RecipeError: the recipe cannot be filled or is wrong.
     """
-    machine = machine_facts()
     facts = data_facts(survey)
+    _require_unit(raw, facts.unit, survey.table.root)  # before steps are measured, which may take minutes
+    machine = machine_facts()
     full, choices = plan(raw, facts, machine, lambda partial: _time_steps(partial, facts, machine))
     recipe = build(full, f"recipe {raw.get('name', '')}")
-    if recipe.data.unit != facts.unit:
-        raise SpacingError(
-            f"{survey.table.root}: the images are in {facts.unit} and the recipe's data.unit is {recipe.data.unit}; "
-            "give the images' µm per pixel with --spacing, or let data.unit be auto"
-        )
     require_instances(recipe, recipe.data.classes or survey.table.classes)
     _require_network(recipe, facts.channels)
     return Prepared(recipe, tuple(choices), machine)
+
+
+def _require_unit(raw: Mapping[str, Any], unit: str, root: Path) -> None:
+    """Refuse images in another unit than the recipe's."""
+    asked = raw.get("data", {}).get("unit", DataOptions().unit)
+    if asked in (AUTO, unit):
+        return
+    cure = "with --spacing px they are worked in pixels" if unit == "µm" else "give their µm per pixel with --spacing"
+    raise SpacingError(
+        f"{root}: the images are in {unit} and the recipe's data.unit is {asked}, as is its data.spacing; {cure}, or set "
+        f"data.unit={unit} and a data.spacing in {unit}"
+    )
 
 
 def _require_network(recipe: Recipe, channels: int) -> None:
@@ -160,7 +168,6 @@ def _require_one_kind(survey: Survey, what: str, values: Sequence[Any]) -> None:
 def _time_steps(raw: Mapping[str, Any], data: DataFacts, machine: MachineFacts) -> StepTimes:
     """Time training steps of the recipe's network on this machine."""
     from malpighi.models.build import build_network
-    from malpighi.recipes.load import AUTO
     from malpighi.training.machine import time_steps
 
     filled = {
