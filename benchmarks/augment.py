@@ -100,7 +100,7 @@ def rows(piecewise: bool) -> list[tuple[str, AugmentOptions, list]]:
         ("+ shift, scale, rotate", geometry, [*flips, *affine]),
         ("+ elastic, grid", replace(geometry, elastic=0.1, distort=0.3), [*flips, *affine, elastic, grid]),
         ("brightness, contrast", replace(NONE, tone=0.2), [tone]),
-        ("hue, saturation", replace(NONE, hue=0.08), [hue]),
+        ("hue, saturation", replace(NONE, hue=0.08, saturation=0.32), [hue]),
         ("stain (HED)", replace(NONE, stain=0.05), [stain]),
         ("blur", replace(NONE, blur=1.0), [blur]),
         ("noise", replace(NONE, noise=0.03), [noise]),

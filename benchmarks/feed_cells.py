@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = write(Path(folder))
         print(f"\n{'':<22}{'sample, ms':>12}{'step alone, ms a sample':>26}")
-        augmentation = AugmentOptions(hue=0, stain=0)
+        augmentation = AugmentOptions(hue=0, saturation=0, stain=0)
         crops = data.targets[data.image_of]
         for name, items, targets, batch in (
             ("images 512²", ImageItems(data), data.targets, 8),

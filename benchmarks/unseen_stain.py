@@ -25,14 +25,15 @@ from malpighi.tasks.talk import Talk
 from malpighi.tasks.train import train
 
 TRAINED, SCORED = "H&E", "PAS"
-PLAIN = ("augment.tone=0.0", "augment.hue=0.0", "augment.stain=0.0")
-TONE = ("augment.hue=0.0", "augment.stain=0.0")
+COLOURS = ("augment.hue=0.0", "augment.saturation=0.0")
+PLAIN = ("augment.tone=0.0", *COLOURS, "augment.stain=0.0")
+TONE = (*COLOURS, "augment.stain=0.0")
 ARMS: dict[str, tuple[str, ...]] = {
     "plain": PLAIN,
     "tone": TONE,
     "tone, hue": ("augment.stain=0.0",),
-    "hed": (*PLAIN[:2], "augment.stain=0.05"),
-    "hed, strong": (*PLAIN[:2], "augment.stain=0.2"),
+    "hed": (*PLAIN[:3], "augment.stain=0.05"),
+    "hed, strong": (*PLAIN[:3], "augment.stain=0.2"),
     **{
         f"{by}-{to}": (*PLAIN, "augment.transfer=0.5", f"augment.transfer_by={by}")
         for by in ("reinhard", "macenko", "vahadane")

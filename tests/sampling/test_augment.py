@@ -61,7 +61,7 @@ def test_an_item_depends_on_its_seed_alone(shape: tuple[int, ...]) -> None:
 def test_image_and_target_stay_registered(shape: tuple[int, ...]) -> None:
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     disc = (np.square(np.array(axes) - 0.1).sum(0) < 0.4).astype(np.uint8)[None, None]
-    options = AugmentOptions(distort=0.3, chance=1.0, tone=0, hue=0, stain=0, blur=0, noise=0)
+    options = AugmentOptions(distort=0.3, chance=1.0, tone=0, hue=0, saturation=0, stain=0, blur=0, noise=0)
     for seed in range(6):
         image, label = augment(disc * 200, disc, options, shape, [seed])
         a, b = image > 100, label > 0

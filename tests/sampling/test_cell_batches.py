@@ -11,7 +11,7 @@ from malpighi.sampling.cell_batches import CellBatches, CropItems, ImageItems, i
 from malpighi.sampling.cell_data import CellData
 from malpighi.sampling.cell_folder import ImageRow, Sizes, finish, write_image
 
-STANDARD = replace(PRESETS["standard"], hue=0, stain=0, tone=0, blur=0, noise=0, chance=1)
+STANDARD = replace(PRESETS["standard"], hue=0, saturation=0, stain=0, tone=0, blur=0, noise=0, chance=1)
 IDENTITY = PRESETS["none"]
 
 

@@ -49,7 +49,7 @@ def test_fast_8_bit_way_equals_the_plain_formula(part: str, seed: int) -> None:
 
 
 def test_hue_keeps_greys_and_luma() -> None:
-    colour = draw_colour(stream(3), dataclasses.replace(NONE, hue=0.1), 3)
+    colour = draw_colour(stream(3), dataclasses.replace(NONE, hue=0.1, saturation=0.4), 3)
     grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
     np.testing.assert_array_equal(changed(grey, colour), grey)
     image = np.clip(rgb(), 90, 160)  # no clipping
@@ -61,10 +61,24 @@ def test_hue_keeps_greys_and_luma() -> None:
 def test_a_strong_hue_turns_no_further_than_it_says() -> None:
     from malpighi.sampling.colour import _YIQ
 
-    options = dataclasses.replace(NONE, hue=0.3)  # saturation by up to 120 %: it ends at grey
+    options = dataclasses.replace(NONE, hue=0.3, saturation=1.2)  # it ends at grey
     for seed in range(60):
         turned = _YIQ @ draw_colour(stream(seed), options, 3).linear[:, :3] @ np.linalg.inv(_YIQ)  # type: ignore[index]
         assert abs(np.degrees(np.arctan2(turned[2, 1], turned[1, 1]))) <= 0.3 * 360 + 1e-6
+
+
+def test_hue_and_saturation_are_two_numbers() -> None:
+    """In the chroma plane one turns and keeps lengths, the other scales and keeps angles."""
+    from malpighi.sampling.colour import _YIQ
+
+    def chroma(**strengths: float) -> np.ndarray:
+        linear = draw_colour(stream(5), dataclasses.replace(NONE, **strengths), 3).linear
+        return (_YIQ @ linear[:, :3] @ np.linalg.inv(_YIQ))[1:, 1:]  # type: ignore[index]
+
+    np.testing.assert_allclose(np.linalg.det(chroma(hue=0.1)), 1, atol=1e-6)
+    scaled = chroma(saturation=0.4)
+    np.testing.assert_allclose(scaled, scaled[0, 0] * np.eye(2), atol=1e-6)
+    assert 0.01 < abs(scaled[0, 0] - 1) <= 0.4
 
 
 def test_stain_jitter_scales_one_dye_along_its_vector() -> None:

@@ -32,7 +32,7 @@ def test_each_transform_stands_alone_and_is_certain() -> None:
         assert words
         names[name] = alone
     assert list(names) == [
-        "flips", "rotate", "scale", "shift", "shear", "elastic", "distort", "tone", "hue", "stain", "blur", "noise",
+        "flips", "rotate", "scale", "shift", "shear", "elastic", "distort", "tone", "hue", "saturation", "stain", "blur", "noise",
         "cutout, black", "mixup",
     ]  # fmt: skip
     assert names["tone"].tone == 0.2

@@ -44,13 +44,14 @@ class AugmentOptions:
         elastic: standard deviation of random control-point shifts, in cells of an 8-cell lattice over the tile.
         distort: strength of grid, optical and piecewise-affine distortion: grid cells grow or shrink by up to this part.
         tone: strength of brightness, contrast and gamma; 0.2 changes each by up to a fifth.
-        hue: strength of hue and saturation, RGB only; 0.1 turns the hue by up to 36 degrees, saturation by up to 40 %. The limits of
-            OpenCV's HSV that authors give are half degrees and parts of 255: a hue limit of 15 is 0.083 here.
+        hue: largest turn of the hue, RGB only; 0.1 is 36 degrees. Limits that authors give for OpenCV's HSV are half degrees: 15 is
+            0.083 here.
+        saturation: largest change of the saturation, as a part of it, RGB only; of OpenCV's HSV, 25 of 255 is 0.098 here.
         stain: spread of the amounts of haematoxylin, eosin and DAB, RGB only (Tellez et al. 2018).
         blur: largest standard deviation of a Gaussian blur, in pixels.
         noise: largest standard deviation of Gaussian noise, as a part of the intensity range.
         chance: probability with which a sample gets each, whether or not it gets others ("one of" is not known here), of: affine (rotate, scale, aspect, shift, shear), tilt, elastic, grid,
-            optical, piecewise-affine, tone, hue, stain, blur, noise, clahe, cutout.
+            optical, piecewise-affine, tone, hue with saturation, stain, blur, noise, clahe, cutout.
         aspect: largest change of the aspect ratio, drawn as `scale` is: 0.2 makes a tile up to a fifth longer along one axis.
         clahe: clip limit of contrast-limited histogram equalisation of lightness, 8-bit images only; 2 is usual.
         cutout: largest side of the holes that are cut, as a part of the tile's side; targets stay.
@@ -84,6 +85,7 @@ class AugmentOptions:
     distort: float = 0.0
     tone: float = 0.2
     hue: float = 0.05
+    saturation: float = 0.2
     stain: float = 0.05
     blur: float = 1.0
     noise: float = 0.02
@@ -123,13 +125,25 @@ class AugmentOptions:
                 raise RecipeError(f"augment.{name} is {getattr(self, name)!r}; use {' or '.join(map(repr, allowed))}")
 
 
-_OFF = {"rotate": 0, "scale": 0, "shift": 0, "shear": 0, "elastic": 0, "tone": 0, "hue": 0, "stain": 0, "blur": 0, "noise": 0}
+_OFF = {
+    "rotate": 0,
+    "scale": 0,
+    "shift": 0,
+    "shear": 0,
+    "elastic": 0,
+    "tone": 0,
+    "hue": 0,
+    "saturation": 0,
+    "stain": 0,
+    "blur": 0,
+    "noise": 0,
+}
 PRESETS: Mapping[str, AugmentOptions] = {
     "none": AugmentOptions(flips=False, **_OFF),  # type: ignore[arg-type]
     "flips": AugmentOptions(**_OFF),  # type: ignore[arg-type]
     "standard": AugmentOptions(),
     # flip, rotate, shift-scale-rotate, noise, blur, brightness/contrast, hue/saturation/value, optical, grid, piecewise-affine
-    "ten": AugmentOptions(shear=0, elastic=0, distort=0.3, hue=0.08, stain=0, noise=0.03),
+    "ten": AugmentOptions(shear=0, elastic=0, distort=0.3, hue=0.08, saturation=0.32, stain=0, noise=0.03),
 }
 """Ready-made options; "ten" is the set of ten transforms of the HuBMAP + HPA (2022) systems."""
 

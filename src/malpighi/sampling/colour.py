@@ -76,7 +76,7 @@ def draw_colour(rng: np.random.Generator, options: AugmentOptions, channels: int
         return bool(strength) and rng.random() < options.chance
 
     density, linear = None, None
-    tone, hue = chosen(options.tone), chosen(options.hue) and channels == 3
+    tone, hue = chosen(options.tone), chosen(options.hue or options.saturation) and channels == 3
     stain = chosen(options.stain) and channels == 3
     if stain:
         amounts = 1 + rng.normal(0, options.stain, 3)
@@ -90,8 +90,8 @@ def draw_colour(rng: np.random.Generator, options: AugmentOptions, channels: int
         density = density * gamma - math.log(gain) * np.eye(density.shape[1])[-1]
         linear = np.array([[contrast, 0.5 * (1 - contrast)]])
     if hue:
-        angle, more = 2 * math.pi * rng.uniform(-options.hue, options.hue), 4 * rng.uniform(-options.hue, options.hue)
-        turned = _hue(angle, max(0.0, 1 + more))
+        angle = 2 * math.pi * rng.uniform(-options.hue, options.hue)
+        turned = _hue(angle, max(0.0, 1 + rng.uniform(-options.saturation, options.saturation)))
         scale, offset = (1.0, 0.0) if linear is None else linear[0]
         linear = np.column_stack([turned * scale, np.full(3, offset)])  # greys, and so the offset, keep their hue
     blur = rng.uniform(0, options.blur) if chosen(options.blur) else 0.0
