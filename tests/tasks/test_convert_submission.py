@@ -136,6 +136,8 @@ def test_the_command_says_what_it_left_out(two, tmp_path):
     done = CliRunner().invoke(app, [str(two), str(tmp_path / "sub.csv"), "--like", str(tmp_path / "sample.csv"), "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout.splitlines()[-1])["left_out"] == ["a"]
+    assert "submission, 1 rows, 0 of them empty" in " ".join(done.stderr.split())
+    assert "1 of the predictions not in" in done.stderr
 
 
 @pytest.mark.slow

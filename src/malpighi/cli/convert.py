@@ -135,10 +135,11 @@ def convert(
     with progress("converting") as advance:
         told = run(asked, lambda done, total: advance(1, total=total))
     count = f", {told['objects']} objects or rows" if "objects" in told else ""
+    if "empty" in told:
+        count = f", {told['objects']} rows, {len(told['empty'])} of them empty"
     if told.get("left_out"):
-        say(
-            f"[yellow]note:[/yellow] {len(told['left_out'])} predictions are not in {like} and left out: {escape(told['left_out'][0])}, …"
-        )
+        left = f"{len(told['left_out'])} of the predictions not in {like} and left out, such as {told['left_out'][0]}"
+        say(f"[yellow]note:[/yellow] {escape(left)}")
     say(f"{told['kind']}{count}: [bold]{escape(told['output'])}[/bold]")
     if json:
         print_json(told)

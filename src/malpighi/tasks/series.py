@@ -185,7 +185,8 @@ def _check_regions(views: Sequence[View], options: SamplerOptions, met: set[str]
     unknown = [name for name in options.regions if name not in met]
     if unknown:
         raise DataError(
-            f"sampling.regions: no image to train on has a region {unknown[0]!r}; their files name {', '.join(sorted(met)) or 'none'}"
+            f"sampling.regions: no image to train on has a region {unknown[0]!r}; their files name {', '.join(sorted(met)) or 'none'}: "
+            "what counts is the class that QuPath gave an outline (`classification`), not its name"
         )
     if without:
         talk.say(
