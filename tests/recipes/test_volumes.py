@@ -63,6 +63,8 @@ def test_a_recipe_for_slides_refuses_volumes_and_the_reverse():
         _plan(recipe="demo")
     with pytest.raises(RecipeError, match=r"for volumes .* two-dimensional images"):
         _plan(slides, overrides=["task=vessels"])
+    with pytest.raises(RecipeError, match=r"vessel-1st: is for volumes .* two-dimensional images"):
+        _plan(slides, recipe="vessel-1st")  # and not of sides of tiles
 
 
 def test_a_network_in_3d_gets_cubes_and_no_slices():

@@ -223,7 +223,7 @@ def test_regions_are_drawn_by_their_weight(table, tmp_path):
         assert {case for case, _ in drawn} == {0, 1}
         assert all(box.start[1] + 16 <= width / 2 + 4 for _, box in drawn)
     assert any("2 of 4 images name no file of regions" in line for line in said)
-    with pytest.raises(DataError, match="no image to train on has a region 'pelvis'; their files name cortex: .* the class"):
+    with pytest.raises(DataError, match=r"no image to train on has a region 'pelvis'; their files name cortex: .* the class"):
         _gather(replace(table, cases=cases), _recipe(*asked, "sampling.regions=['pelvis']"))
     with pytest.raises(DataError, match="none of 4 images says where its regions are"):
         _gather(table, _recipe(*asked))

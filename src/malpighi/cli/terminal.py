@@ -142,7 +142,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except MalpighiError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            fail("interrupted; the same command goes on from what is finished", 130)
+            fail("interrupted; the same command goes on from what is finished, or begins again where nothing is kept", 130)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 place = error.filename or kwargs.get("out") or kwargs.get("output") or "output"

@@ -33,9 +33,11 @@ def plan(
         The raw recipe with values, and the choices in the order they were made.
 
     Raises:
-        RecipeError: "auto" for a key that has no rule; the message lists those that have.
+        RecipeError: a recipe for volumes and data of images, or the other way round; "auto" for a key that has no rule: the message
+            lists those that have.
     """
     full = copy.deepcopy(dict(raw))
+    _require_kind(full, data)  # first: rules for the other kind speak of what is only a consequence
     choices: list[Choice] = []
     rules = RULES if data.rank == 2 else {**RULES, **VOLUME_RULES}
     for key, rule in rules.items():
@@ -44,7 +46,6 @@ def plan(
             put(full, key, value)
             choices.append(Choice(key, value, reason))
     choices += _measured(full, machine, measure)
-    _require_kind(full, data)
     left = [
         f"{section}.{key}"
         for section, table in full.items()
@@ -61,7 +62,7 @@ def plan(
 def _require_kind(full: Raw, data: DataFacts) -> None:
     """A recipe for slides is not one for volumes."""
     wanted = {2: ("ftu", "instances"), 3: ("vessels",)}[data.rank]
-    if full.get("task", "ftu") not in wanted:
+    if full.get("task", "ftu") not in (*wanted, AUTO):
         what = {2: "two-dimensional images", 3: "volumes"}
         raise RecipeError(
             f"recipe {full.get('name', '')}: is for {what[5 - data.rank]} (task = {full.get('task', 'ftu')!r}), the data are "

@@ -27,7 +27,22 @@ from malpighi.tasks.talk import Talk
 _SHOWN = 5  # tiles a row
 _DRAWS = 8  # of a transform alone; that which changes most is shown
 
-_ALONE = ("rotate", "scale", "aspect", "shift", "shear", "elastic", "distort", "tone", "hue", "saturation", "stain", "blur", "noise", "clahe")
+_ALONE = (
+    "rotate",
+    "scale",
+    "aspect",
+    "shift",
+    "shear",
+    "elastic",
+    "distort",
+    "tone",
+    "hue",
+    "saturation",
+    "stain",
+    "blur",
+    "noise",
+    "clahe",
+)
 EVERYTHING = AugmentOptions(
     aspect=0.2,
     distort=0.3,

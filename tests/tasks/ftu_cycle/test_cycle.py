@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from malpighi.errors import OutputError, RecipeError
+from malpighi.errors import DataError, OutputError, RecipeError
 from malpighi.geometry import Box
 from malpighi.inference.folder import PROBABILITIES
 from malpighi.reports.runfolder import read_json
@@ -208,3 +208,9 @@ def test_the_command_line(data, tmp_path):
     assert answer.json["cycles"][1]["pseudo_images"] == 1
     assert malpighi("cycle", data, "-r", "nuclei", "-o", tmp_path / "other").code == RecipeError.exit_code
     refused(malpighi("cycle", data, "--unlabelled", data), RecipeError.exit_code, "--task ftu")
+
+
+def test_unlabelled_images_that_are_not_there_are_told_of_before_anything_is_made(data, tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        cycle(data, "auto", tmp_path / "run", unlabelled=[tmp_path / "nowhere"], overrides=TINY)
+    assert not (tmp_path / "run").exists()

@@ -19,6 +19,7 @@ from malpighi.recipes.recipe import Recipe
 from malpighi.reports.runfolder import read_json
 from malpighi.sampling.cases import CaseTable
 from malpighi.sampling.layouts import find_cases
+from malpighi.tasks.asked import find_images
 from malpighi.tasks.claim import asked_for, claim
 from malpighi.tasks.ftu_cycle.labels import LABELS, pseudo_cases
 from malpighi.tasks.ftu_cycle.networks import FILLED, score_of, train_network
@@ -67,6 +68,8 @@ def cycle(
     talk, out = talk or Talk(), Path(out)
     raw = read_raw(recipe, overrides)
     _require_task(raw, recipe)
+    if unlabelled:
+        find_images(unlabelled)  # what is not there is said before anything is measured
     asked = {**asked_for(raw, data, spacing, only), "unlabelled": [str(item) for item in unlabelled]}
     begun = claim(out, MARK, asked, overwrite=overwrite, unmarked=(FILLED, LEFT))
     if begun and (out / SUMMARY).is_file():
@@ -186,7 +189,7 @@ def _cycles(work: Work) -> tuple[list[dict[str, Any]], str]:
         )
         if not goes_on([each["score"] for each in rows], work.options.gain):
             return rows, f"cycle {number} gained less than cycle.gain {work.options.gain:g}"
-    return rows, f"cycle.cycles {work.options.cycles}"
+    return rows, f"all {work.options.cycles} of cycle.cycles are done"
 
 
 def goes_on(scores: Sequence[float], gain: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def write_page(work: Work, summary: Mapping[str, Any], path: Path) -> None:
         left_out=left,
         recipe=(work.out / "filled.toml").read_text(encoding="utf-8"),
         environment=read_json(work.out / "cycle.json").get("environment", {}),
-        use=f"malpighi segment NEW_IMAGES -m {work.out} -o OUT\nmalpighi evaluate OUT LABELS",
+        use=f"malpighi segment NEW_IMAGES -m {shlex.quote(str(work.out))} -o OUT\nmalpighi evaluate OUT LABELS",
     )
 
 
