@@ -115,6 +115,14 @@ def test_weights_and_labels_that_a_network_made(write):
     assert one.attributes == {}
 
 
+def test_a_misspelt_column_is_told_of(write):
+    notes = find_cases(write("image,label,weights,organ,age,donor\na.tif,m/a.png,2,kidney,60,d1\n")).notes
+    assert [note for note in notes if "taken for an attribute" in note] == [
+        "column 'label' of manifest.csv is taken for an attribute; if 'labels' was meant, call it so",
+        "column 'weights' of manifest.csv is taken for an attribute; if 'weight' was meant, call it so",
+    ]
+
+
 def test_outlines_of_regions_are_no_attribute(write):
     root = write("image,labels,regions\na.tif,m/a.png,m/a2.png\nb.tif,m/a2.png,\n")
     one, two = find_cases(root).cases

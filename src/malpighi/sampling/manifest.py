@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Literal
@@ -70,7 +72,15 @@ def manifest(root: Path) -> Found | None:
         raise DataError(f"{table}: holds no row; write one line an image")
     known = any(case.group for _, case in cases.values())
     notes = () if known else ("no column group, donor, patient or slide: each image is its own group",)
-    return Found(tuple(case for _, case in cases.values()), notes)
+    return Found(tuple(case for _, case in cases.values()), (*notes, *_misspelt(columns)))
+
+
+def _misspelt(columns: Sequence[str]) -> Iterator[str]:
+    """Columns that nearly have a name that means something: they became attributes."""
+    known = sorted(OWN.union(GROUPS))
+    for column in columns:
+        for name in [] if column in known else get_close_matches(column, known, n=1, cutoff=0.8):
+            yield f"column {column!r} of {NAME} is taken for an attribute; if {name!r} was meant, call it so"
 
 
 def _text(table: Path) -> str:
