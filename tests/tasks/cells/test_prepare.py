@@ -125,7 +125,7 @@ def test_other_options_are_an_error_and_how_crops_are_read_is_not(tmp_path):
     cases = _cases(tmp_path / "in")
     _prepare(cases, tmp_path / "out")
     _prepare(cases, tmp_path / "out", replace(RECIPE, data=replace(RECIPE.data, masked=False, fold=1)))
-    with pytest.raises(OutputError, match=r"another data;.*delete the folder"):
+    with pytest.raises(OutputError, match=r"another data \(side\);.*delete the folder"):
         _prepare(cases, tmp_path / "out", replace(RECIPE, data=replace(RECIPE.data, side=64)))
     with pytest.raises(OutputError, match="another images"):
         _prepare(cases[:2], tmp_path / "out")
