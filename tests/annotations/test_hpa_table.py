@@ -6,10 +6,8 @@ from malpighi.annotations.hpa import hpa_row
 from malpighi.annotations.hpa_table import Cell, stream_hpa, write_hpa
 from malpighi.annotations.rle import RunLengths
 from malpighi.errors import DataError
-from malpighi.geometry import Space
 
 MASK = (np.arange(48).reshape(6, 8) % 5 < 2).astype(np.uint8)
-SPACE = Space.of_shape((6, 8))
 
 
 def table(tmp_path, text):

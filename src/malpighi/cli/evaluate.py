@@ -97,12 +97,11 @@ def evaluate(
                 "--spacing, --only, --tolerance and --no-objects are not for tables of labelled cells: they name pixels, images and "
                 "objects themselves"
             )
-        from malpighi.tasks.cells.score import evaluate_cells
+        from malpighi.tasks.cells.score import IOU, evaluate_cells
         from malpighi.tasks.cells.score import text_table as cell_table
 
-        scores = evaluate_cells(
-            prediction, truth, classes=classes or (), iou=0.6 if iou is None else iou, report=report, talk=talk()
-        )
+        least = IOU if iou is None else iou
+        scores = evaluate_cells(prediction, truth, classes=classes or (), iou=least, report=report, talk=talk())
         if json:
             print_json(scores)
         else:
